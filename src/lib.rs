@@ -1,0 +1,35 @@
+//! Shipbell, a CI/CD robot for a Linux host. The table of contents, bottom to top: what stands lower
+//! here may import what stands higher, never the reverse (`tests/tidy.rs` has the exact table).
+
+/// One file per command family.
+pub mod cli;
+/// The wall clock, read nowhere else, and the timer that sleeps until an instant.
+pub mod clock;
+/// TOML to a catalog of definitions; every message names file, line and column.
+pub mod config;
+/// The shell: boot, the loop, perform.
+pub mod daemon;
+/// The privileged half: knows definitions by hash, writes tickets, has the launcher start them.
+pub mod executor;
+/// Approval, pages, JSON.
+pub mod http;
+/// The one way in to the daemon's loop.
+pub mod inbox;
+/// Starts supervisors and says what became of them.
+pub mod launch;
+/// Words: plain data, no I/O.
+pub mod model;
+/// Pure decisions: `decide` and `plan`.
+pub mod pipeline;
+/// What people are told.
+pub mod report;
+/// The supervisor: one attempt, carried out.
+pub mod run;
+/// Repositories: ask, fetch, compare.
+pub mod source;
+/// SQLite: history and the live World.
+pub mod store;
+/// All of nix and all unsafe: timerfd, openat2, processes, users, disk space, readiness.
+pub mod sys;
+/// The daemon's own chores.
+pub mod upkeep;

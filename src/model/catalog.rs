@@ -1,0 +1,229 @@
+//! What the configuration comes to: every pipeline with its jobs and its state, and the settings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::commit::RefName;
+use crate::model::job::{Definition, EnvironmentPolicy, Hash, RefFilter};
+use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName};
+use crate::model::time::Seconds;
+
+/// All that the configuration says now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Catalog {
+    pub settings: Settings,
+    pub people: BTreeMap<PersonName, Person>,
+    pub pipelines: BTreeMap<PipelineName, Pipeline>,
+    /// Files of jobs.d that are no job files, and why: never skipped in silence.
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+impl Catalog {
+    #[must_use]
+    pub fn job(&self, key: &JobKey) -> Option<&Job> {
+        self.pipelines.get(&key.pipeline)?.jobs.get(&key.job)
+    }
+
+    /// People who hold an entry of a `by` list: a name, or `@role`.
+    #[must_use]
+    pub fn people_of(&self, entry: &str) -> BTreeSet<PersonName> {
+        let holds = |(name, person): (&PersonName, &Person)| match entry.strip_prefix('@') {
+            Some(role) => person.roles.iter().any(|held| held == role),
+            None => name.as_str() == entry,
+        };
+        self.people.iter().filter(|&(n, p)| holds((n, p))).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// One pipeline as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pipeline {
+    pub name: PipelineName,
+    pub file: PathBuf,
+    pub state: PipelineState,
+    pub description: Option<String>,
+    pub repo: Option<Repo>,
+    pub jobs: BTreeMap<JobName, Job>,
+    /// Jobs in order of needs, then of the file.
+    pub order: Vec<JobName>,
+    pub environments: BTreeMap<EnvironmentName, EnvironmentPolicy>,
+}
+
+impl Pipeline {
+    /// Whether any job (or `[repo]` itself) follows this ref.
+    #[must_use]
+    pub fn watches(&self, git_ref: &RefName, head: Option<&RefName>) -> bool {
+        self.filters().any(|filter| filter.matches(git_ref, head))
+    }
+
+    /// Whether some filter names it plainly.
+    #[must_use]
+    pub fn names_plainly(&self, git_ref: &RefName, head: Option<&RefName>) -> bool {
+        self.filters().any(|filter| filter.names_plainly(git_ref, head))
+    }
+
+    fn filters(&self) -> impl Iterator<Item = &RefFilter> {
+        self.repo.iter().map(|repo| &repo.refs).chain(self.jobs.values().map(|job| &job.definition.refs))
+    }
+
+    /// Everything that `job` stands on, at any depth.
+    #[must_use]
+    pub fn upstream_of(&self, job: &JobName) -> BTreeSet<JobName> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![job.clone()];
+        while let Some(next) = open.pop() {
+            for need in self.jobs.get(&next).map(|j| j.definition.needs.as_slice()).unwrap_or_default() {
+                if found.insert(need.clone()) {
+                    open.push(need.clone());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Whether a pipeline's file can be followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PipelineState {
+    Ok,
+    /// The file no longer parses: its last good version goes on testing, its deployments are held.
+    LastGood {
+        problem: String,
+    },
+    /// Owner or mode unsafe, file gone, or broken with no good version: nothing starts.
+    Off {
+        why: String,
+    },
+}
+
+/// The repository of a pipeline, as the poller needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repo {
+    pub url: String,
+    pub refs: RefFilter,
+    pub poll: Seconds,
+    pub quiet: Seconds,
+}
+
+/// A job: its definition and what is told about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    pub definition: Arc<Definition>,
+    pub hash: Hash,
+    pub description: Option<String>,
+    pub notify: Notify,
+    /// Line of `[job.NAME]` in the file.
+    pub line: usize,
+}
+
+/// Who hears of a job's failures.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Notify {
+    /// Empty: `[mail] to`.
+    pub email: Vec<String>,
+    pub on_failure: bool,
+    pub on_recovery: bool,
+}
+
+/// A person of shipbell.toml.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    pub email: String,
+    /// Further addresses under which they write commits.
+    pub git: Vec<String>,
+    /// Login on this host, for votes over the control socket.
+    pub login: Option<String>,
+    pub roles: Vec<String>,
+}
+
+impl Person {
+    #[must_use]
+    pub fn wrote(&self, author_mail: &str) -> bool {
+        let same = |mail: &String| mail.eq_ignore_ascii_case(author_mail);
+        same(&self.email) || self.git.iter().any(same)
+    }
+}
+
+/// shipbell.toml.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Links in mails begin with it; no trailing slash. `None`: made from `listen`.
+    pub public_url: Option<String>,
+    pub listen: String,
+    pub timezone: String,
+    pub mail: Mail,
+    /// Runs at one time.
+    pub slots: u32,
+    /// Below this many free bytes new runs wait (disk).
+    pub disk_floor: u64,
+    /// Places of declared pools; an undeclared one has one.
+    pub pools: BTreeMap<String, u32>,
+}
+
+impl Settings {
+    /// What the links in mails begin with, without a trailing slash.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
+
+    #[must_use]
+    pub fn places(&self, pool: &str) -> u32 {
+        self.pools.get(pool).copied().unwrap_or(1)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            listen: "127.0.0.1:8787".into(),
+            timezone: "UTC".into(),
+            mail: Mail::default(),
+            slots: 4,
+            disk_floor: 256 << 20,
+            pools: BTreeMap::new(),
+        }
+    }
+}
+
+crate::words! { pub enum Transport { Smtp => "smtp", Sendmail => "sendmail", File => "file" } }
+crate::words! { pub enum MailTls { None => "none", Starttls => "starttls", Tls => "tls" } }
+
+/// `[mail]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    pub from: String,
+    /// Who hears of failures of jobs without `notify`.
+    pub to: Vec<String>,
+    pub transport: Transport,
+    pub host: String,
+    /// 0: by `tls` (25, 587, 465).
+    pub port: u16,
+    pub tls: MailTls,
+    pub username: Option<String>,
+    /// Name of a file in credentials/ that holds the password.
+    pub credential: Option<String>,
+    /// Where `transport = "file"` puts its .eml files; `None`: the state directory's `mail/`.
+    pub dir: Option<PathBuf>,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            from: "Shipbell <shipbell@localhost>".into(),
+            to: Vec::new(),
+            transport: Transport::File,
+            host: "localhost".into(),
+            port: 0,
+            tls: MailTls::Starttls,
+            username: None,
+            credential: None,
+            dir: None,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! All that can happen ([`Event`]), all that is recorded ([`Change`]), all that is done ([`Action`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::catalog::Catalog;
+use crate::model::commit::{CommitId, CommitInfo, Comparison, Question, RefName, Sighting};
+use crate::model::environment::Environment;
+use crate::model::job::Hash;
+use crate::model::ledger::{Cursor, LedgerRow};
+use crate::model::letter::Letter;
+use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName, RunRef};
+use crate::model::request::{Request, Verdict};
+use crate::model::run::{Attempt, Outcome, Run, StepReport, Upstream};
+use crate::model::ticket::{Evidence, FactLine, StartOrder};
+use crate::model::time::Timestamp;
+
+/// What happened. Facts come as they are; the core judges.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The daemon stands: running attempts are asked for their evidence.
+    Booted {
+        boot_id: String,
+    },
+    /// Time has passed.
+    Tick,
+    Reloaded {
+        catalog: Arc<Catalog>,
+    },
+    /// A repository was asked, and what it has is in the mirror.
+    Polled {
+        pipeline: PipelineName,
+        poll: PollAnswer,
+    },
+    PollFailed {
+        pipeline: PipelineName,
+        why: String,
+    },
+    Answered {
+        question: Question,
+        answer: Result<Arc<Comparison>, String>,
+    },
+    RunRequested(RunRequest),
+    CancelRequested {
+        run: RunRef,
+        by: String,
+    },
+    RetryRequested {
+        run: RunRef,
+        by: String,
+        old: Box<Run>,
+    },
+    Voted(Ballot),
+    /// A person lets a run go that takes commits back where no approval is wanted.
+    Resolved {
+        pipeline: PipelineName,
+        environment: EnvironmentName,
+        as_deployed: bool,
+        by: String,
+    },
+    /// The launcher could not begin the attempt; it never will begin.
+    /// New lines of an attempt's `events.jsonl`.
+    Progress {
+        run: RunRef,
+        attempt: u32,
+        lines: Vec<FactLine>,
+    },
+    /// An attempt is over.
+    Ended {
+        run: RunRef,
+        attempt: u32,
+        evidence: Evidence,
+    },
+    LetterSent {
+        letter: u64,
+    },
+    LetterFailed {
+        letter: u64,
+        why: String,
+        for_good: bool,
+    },
+    /// Free bytes of the state directory.
+    DiskSeen {
+        free: u64,
+    },
+}
+
+/// What a poll found: every watched ref, with its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollAnswer {
+    /// What the remote's HEAD points to.
+    pub head: Option<RefName>,
+    pub heads: Vec<HeadSeen>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadSeen {
+    pub git_ref: RefName,
+    pub commit: CommitInfo,
+    /// First-parent commits between the last sighting's commit and this one, oldest first, without
+    /// either (at most 200); empty where the old one is no first-parent ancestor.
+    pub between: Vec<CommitInfo>,
+    /// Commits of earlier sightings of this ref that are no longer on it.
+    pub gone: Vec<CommitId>,
+}
+
+/// A person starts a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRequest {
+    pub job: JobKey,
+    /// Branch or tag by its short name; default: the job's own.
+    pub git_ref: Option<String>,
+    pub params: BTreeMap<String, String>,
+    pub by: String,
+}
+
+/// A person votes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ballot {
+    pub run: RunRef,
+    /// `Some`: the link of this request; it decides about no other.
+    pub request: Option<u64>,
+    /// `None`: root of this host without an entry in shipbell.toml.
+    pub person: Option<PersonName>,
+    pub verdict: Verdict,
+    pub reason: String,
+    pub via: String,
+}
+
+/// What is recorded: one typed row each, written whole. Absorbed by the World and by the store alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// The repository of this pipeline was seen (again); `head` is what HEAD points to.
+    PipelineSeen {
+        pipeline: PipelineName,
+        url: String,
+        head: Option<RefName>,
+        at: Timestamp,
+    },
+    PollProblem {
+        pipeline: PipelineName,
+        problem: Option<(Timestamp, String)>,
+    },
+    SightingPut(Sighting),
+    RefGone {
+        pipeline: PipelineName,
+        git_ref: RefName,
+    },
+    StandingPut(Standing),
+    LastRanPut(LastRan),
+    RunPut(Box<Run>),
+    AttemptPut(Attempt),
+    StepPut(StepReport),
+    EnvironmentPut(Environment),
+    RequestPut(Box<Request>),
+    LedgerPut(LedgerRow),
+    CursorPut(Cursor),
+    LetterPut(Letter),
+    /// A line of the journal: who did what to what, and why.
+    Journal(JournalLine),
+}
+
+/// Every decision as a person would tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalLine {
+    pub at: Timestamp,
+    /// `shipbell`, a person, `root`.
+    pub actor: String,
+    /// `queued`, `started`, `skipped`, `asked`, `approved`, …
+    pub verb: String,
+    /// A run, request, environment or pipeline.
+    pub subject: String,
+    pub detail: String,
+}
+
+/// How a job stands for a commit: whether it was triggered for it, and its latest finished run
+/// (`skipped` does not count). Needs are judged by this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub job: JobKey,
+    pub commit: CommitId,
+    /// `needs` fires once per job and commit, a commit job once per commit.
+    pub fired: bool,
+    /// The run whose outcome is carried over, where the job did not apply to the commit.
+    pub carries: Option<RunRef>,
+    pub latest: Option<Latest>,
+}
+
+/// The latest finished run of a job for a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latest {
+    pub outcome: Outcome,
+    pub upstream: Upstream,
+    pub at: Timestamp,
+    /// Attempts it took.
+    pub tries: u32,
+}
+
+/// For which commit a job last ran on a branch: the base of `paths`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRan {
+    pub pipeline: PipelineName,
+    pub job: JobName,
+    pub git_ref: RefName,
+    pub commit: CommitId,
+    pub run: RunRef,
+}
+
+/// What is done, after the changes are on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Start(Box<StartOrder>),
+    /// Ask a running attempt to end; may be said again.
+    Stop {
+        run: RunRef,
+        attempt: u32,
+        reason: String,
+    },
+    /// Look at an attempt of which an earlier daemon left no end.
+    Examine {
+        run: RunRef,
+        attempt: u32,
+    },
+    /// Compare two commits.
+    Ask(Question),
+    /// Send a letter.
+    Send {
+        letter: u64,
+    },
+}
+
+/// The answer to who asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    Done,
+    /// The run that was made or touched.
+    Run(RunRef),
+    /// A vote was recorded (or had been); text for people.
+    Vote {
+        state: String,
+        text: String,
+    },
+    /// No: what, why, what to do.
+    Refused(Refusal),
+}
+
+/// Why something that was asked for is not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    NotAllowed(String),
+    #[error("{0}")]
+    Conflict(String),
+    /// The change could not be written (disk full): nothing was done.
+    #[error("not recorded, nothing was done: {0}")]
+    NotRecorded(String),
+}
+
+/// A stored definition, by its hash.
+pub type DefinitionHash = Hash;

@@ -1,0 +1,295 @@
+//! What a job file says of one job once it is resolved: the definition, its canonical text and its hash.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::commit::RefName;
+use crate::model::name::{EnvironmentName, JobKey, JobName};
+use crate::model::time::Seconds;
+
+/// The number of the definition's format; it is part of what is hashed.
+pub const DEFINITION_FORMAT: u32 = 1;
+
+/// A SHA-256, lower-case hex.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hash(pub std::sync::Arc<str>);
+
+impl Hash {
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(hex(&Sha256::digest(bytes)).into())
+    }
+
+    /// Of a value's canonical JSON: fields in the order of the type, maps sorted, no white space.
+    #[must_use]
+    pub fn of_json<T: Serialize>(value: &T) -> Self {
+        Self::of(serde_json::to_string(value).unwrap_or_default().as_bytes())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Twelve digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.short())
+    }
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A job as resolved: drop-ins, defaults, environment policy and the content hashes of files it
+/// names are in it; secrets, `description`, `notify`, `ping-url` and `commit-status` are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// [`DEFINITION_FORMAT`].
+    pub v: u32,
+    pub key: JobKey,
+    pub repo: Option<RepoDef>,
+    pub refs: RefFilter,
+    pub schedule: Vec<ScheduleDef>,
+    pub every: Option<Every>,
+    pub catch_up: CatchUp,
+    pub catch_up_window: Seconds,
+    pub overlap: Overlap,
+    pub unchanged: Unchanged,
+    pub needs: Vec<JobName>,
+    pub manual: bool,
+    pub params: BTreeMap<String, Param>,
+    /// Globs of the file's `[repo] paths` and of the job's `paths`: both must match. Empty = no filter.
+    pub repo_paths: Vec<String>,
+    pub paths: Vec<String>,
+    /// Pools of the job and of its environment, sorted.
+    pub pools: Vec<String>,
+    pub init: Option<InitDef>,
+    pub steps: Vec<StepDef>,
+    pub dir: Option<String>,
+    /// argv before the step's text, `["sh", "-eu", "-c"]` where the file names none.
+    pub shell: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// `None`: the user of the launcher's default.
+    pub user: Option<String>,
+    pub timeout: Seconds,
+    pub grace: Seconds,
+    pub retry: Retry,
+    pub artifacts: Vec<String>,
+    pub environment: Option<EnvironmentPolicy>,
+    pub verify: Option<VerifyDef>,
+    pub on_interrupted: OnInterrupted,
+    /// Bytes of log kept.
+    pub log_limit: u64,
+}
+
+impl Definition {
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        Hash::of_json(self)
+    }
+
+    /// Whether a run of it changes an environment.
+    #[must_use]
+    pub fn deploys(&self) -> bool {
+        self.environment.is_some()
+    }
+
+    /// Whether due times start it.
+    #[must_use]
+    pub fn timed(&self) -> bool {
+        !self.schedule.is_empty() || self.every.is_some()
+    }
+
+    /// Row 1 of the trigger rule: new commits start it.
+    #[must_use]
+    pub fn follows_commits(&self) -> bool {
+        self.repo.is_some() && !self.timed() && self.needs.is_empty() && !self.manual
+    }
+
+    /// Row 2 of the trigger rule: the success of the needed jobs starts it.
+    #[must_use]
+    pub fn follows_needs(&self) -> bool {
+        !self.timed() && !self.needs.is_empty() && !self.manual
+    }
+}
+
+/// The repository as far as it is part of what a job does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepoDef {
+    pub url: String,
+    pub commits: Commits,
+    pub history: bool,
+}
+
+/// Which branches and tags a job follows. A list of globs, `!` excludes; see [`crate::model::glob`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefFilter {
+    /// `None`: the remote's HEAD branch (or none, where `tags` are given).
+    pub branches: Option<Vec<String>>,
+    pub tags: Vec<String>,
+}
+
+impl RefFilter {
+    /// Whether `git_ref` is among them; `head` is what the remote's HEAD points to.
+    #[must_use]
+    pub fn matches(&self, git_ref: &RefName, head: Option<&RefName>) -> bool {
+        use crate::model::glob::list_matches;
+        if git_ref.is_tag() {
+            return !self.tags.is_empty() && list_matches(&self.tags, git_ref.short());
+        }
+        match &self.branches {
+            Some(globs) => list_matches(globs, git_ref.short()),
+            None => self.tags.is_empty() && head == Some(git_ref),
+        }
+    }
+
+    /// Whether it is named plainly (or is HEAD), so that it runs at the first sight of the repository.
+    #[must_use]
+    pub fn names_plainly(&self, git_ref: &RefName, head: Option<&RefName>) -> bool {
+        match &self.branches {
+            _ if git_ref.is_tag() => false,
+            Some(names) => names.iter().any(|name| name == git_ref.short()),
+            None => self.tags.is_empty() && head == Some(git_ref),
+        }
+    }
+}
+
+crate::words! {
+    /// `latest`: a head that was not begun gives way to a newer one. `every`: each first-parent commit.
+    pub enum Commits { Latest => "latest", Every => "every" }
+}
+crate::words! { pub enum CatchUp { Once => "once", Skip => "skip" } }
+crate::words! {
+    /// What a due time or head does while a run of this job and branch is going on.
+    pub enum Overlap { Queue => "queue", Skip => "skip", Replace => "replace", Allow => "allow" }
+}
+crate::words! { pub enum Unchanged { Skip => "skip", Run => "run" } }
+crate::words! { pub enum OnInterrupted { Retry => "retry", Report => "report" } }
+crate::words! { pub enum EveryFrom { Start => "start", End => "end" } }
+crate::words! { pub enum Factor { Word => "word", Totp => "totp", Sshsig => "sshsig" } }
+
+/// Five cron fields in a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleDef {
+    pub text: String,
+    /// IANA name; resolved from the job, shipbell.toml or the host.
+    pub zone: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Every {
+    pub period: Seconds,
+    pub from: EveryFrom,
+}
+
+/// A variable that a person may set when starting the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Param {
+    pub default: Option<String>,
+    /// A regular expression that the whole value must match.
+    pub pattern: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitDef {
+    pub run: String,
+    /// Path of the config within the repository.
+    pub config: String,
+    /// A root-owned file put in its place, and the hash of its content.
+    pub source: Option<(PathBuf, Hash)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepDef {
+    pub name: String,
+    pub run: String,
+    pub timeout: Option<Seconds>,
+    pub always: bool,
+    pub env: BTreeMap<String, String>,
+    pub dir: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts in all; 1 = no retry.
+    pub attempts: u32,
+    pub delay: Seconds,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyDef {
+    pub run: String,
+    pub within: Seconds,
+}
+
+/// An environment's policy after shipbell.toml and the job file were combined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentPolicy {
+    pub name: EnvironmentName,
+    /// `None` is the written word "none".
+    pub approval: Option<Approval>,
+    pub windows: Vec<WindowDef>,
+    pub freezes: Vec<FreezeDef>,
+    pub url: Option<String>,
+}
+
+impl EnvironmentPolicy {
+    /// The policy hash: who must approve and how; not the window.
+    #[must_use]
+    pub fn policy_hash(&self) -> Hash {
+        Hash::of_json(&(&self.name, &self.approval))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Each list must be satisfied: `votes` of its people. (One of the job file, one of shipbell.toml.)
+    /// Entries are names of people or `@role`.
+    pub by: Vec<Vec<String>>,
+    pub votes: u32,
+    /// How long votes are taken.
+    pub expires: Seconds,
+    /// `author`: who wrote one of the commits may not vote.
+    pub forbid_author: bool,
+    pub factor: Factor,
+}
+
+/// `Mon-Thu 09:00-17:00` in a zone. Several lists (job file and shipbell.toml) must all be open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowDef {
+    /// Any of these opens it.
+    pub any_of: Vec<String>,
+    pub zone: String,
+}
+
+/// `2026-12-20..2027-01-03` or a weekly stretch, in a zone: nothing starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeDef {
+    pub text: String,
+    pub zone: String,
+}

@@ -1,0 +1,39 @@
+//! Due times and what was decided of each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::job::Hash;
+use crate::model::name::{JobKey, RunRef};
+use crate::model::time::Timestamp;
+
+/// What came of a due time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DueVerdict {
+    Run(RunRef),
+    /// An earlier run stands for it.
+    Coalesced(RunRef),
+    Skipped(String),
+}
+
+/// Equal neighbours share a row: only `last` and `count` grow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    pub job: JobKey,
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub count: u64,
+    pub verdict: DueVerdict,
+}
+
+/// How far a job's due times are decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    pub job: JobKey,
+    /// Hash of the schedule's text and zone: another text begins anew.
+    pub schedule: Hash,
+    /// First load of this text; due times before it do not exist. Anchor of `every`.
+    pub since: Timestamp,
+    /// Every due time up to and including this instant has its row.
+    pub decided: Timestamp,
+}

@@ -1,0 +1,65 @@
+//! Mails on their way. A letter holds no secret: its text and links are made anew whenever it is sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::name::RunRef;
+use crate::model::time::Timestamp;
+
+/// One mail to one address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// Unique in the installation; part of the Message-ID.
+    pub id: u64,
+    pub kind: LetterKind,
+    pub to: String,
+    pub created_at: Timestamp,
+    pub state: LetterState,
+    /// Sendings tried.
+    pub attempts: u32,
+}
+
+/// What it tells; the facts are read when it is rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LetterKind {
+    /// May it go? With the person's own link (slot of the request).
+    Approval {
+        request: u64,
+        slot: String,
+    },
+    /// What became of a request, to everyone who was asked.
+    Decided {
+        request: u64,
+    },
+    Failure {
+        run: RunRef,
+    },
+    Recovery {
+        run: RunRef,
+    },
+    /// A deployment of which nobody can say what came.
+    Unknown {
+        run: RunRef,
+    },
+    /// Nobody can approve it: too few people are eligible.
+    Unsatisfiable {
+        request: u64,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LetterState {
+    Waiting {
+        not_before: Timestamp,
+        last_error: Option<String>,
+    },
+    Sent {
+        at: Timestamp,
+    },
+    /// Given up: the server refused it for good, or what it asks is over.
+    Dead {
+        at: Timestamp,
+        why: String,
+    },
+}

@@ -1,0 +1,18 @@
+//! The words: plain data, no I/O, no clock, no async. Everything else imports from here.
+
+pub mod catalog;
+pub mod commit;
+pub mod environment;
+pub mod event;
+pub mod glob;
+pub mod job;
+pub mod ledger;
+pub mod letter;
+pub mod name;
+pub mod request;
+pub mod run;
+pub mod schedule;
+pub mod ticket;
+pub mod time;
+pub mod window;
+pub mod words;

@@ -1,0 +1,119 @@
+//! The two texts that pass between the executor, a supervisor and the daemon: `ticket.json` (what an
+//! attempt is to do) and `events.jsonl` (what came of it). Both carry `v`; v and v-1 are read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::commit::{CommitId, RefName};
+use crate::model::job::{Definition, Hash};
+use crate::model::name::RunRef;
+use crate::model::run::{Artifact, Cause, Outcome, StepEnd, Upstream, Usage};
+use crate::model::time::Timestamp;
+
+/// The version that is written; the one before it is still read.
+pub const VERSION: u32 = 1;
+
+/// Files of an attempt's directory `runs/ID/ATTEMPT/`.
+pub const TICKET: &str = "ticket.json";
+pub const LOCK: &str = "lock";
+pub const CLAIMED: &str = "claimed";
+pub const EVENTS: &str = "events.jsonl";
+pub const LOG: &str = "log";
+pub const ARTIFACTS: &str = "artifacts";
+pub const WORK: &str = "work";
+pub const OUT: &str = "out";
+/// Made by the launcher to ask a supervisor to end; its text is the reason.
+pub const STOP: &str = "stop";
+
+/// The words of the daemon to the executor's `start`. Only validated values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartOrder {
+    pub run: RunRef,
+    pub attempt: u32,
+    pub commit: Option<CommitId>,
+    pub git_ref: Option<RefName>,
+    /// The bare mirror that has the commit.
+    pub mirror: Option<PathBuf>,
+    /// Tags of the repository at the commit's history, for `git describe`: full ref and object.
+    pub deployed: Option<CommitId>,
+    pub definition: Hash,
+    pub params: BTreeMap<String, String>,
+    pub cause: Cause,
+    pub needs: Vec<Upstream>,
+    /// Base of links to this Shipbell, without a trailing slash.
+    pub public_url: String,
+}
+
+/// `ticket.json`: written by the executor from a [`StartOrder`] and a definition that it knows itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    pub v: u32,
+    pub order: StartOrder,
+    pub definition: Definition,
+    /// Kept HOME of this pipeline and user.
+    pub home: PathBuf,
+    /// Text of `[init] source`, read by the executor.
+    pub init_config: Option<String>,
+}
+
+/// One line of `events.jsonl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactLine {
+    pub v: u32,
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// What a supervisor states.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "kebab-case")]
+pub enum Fact {
+    Started {
+        boot_id: String,
+        pid: u32,
+    },
+    /// A step began. Step 0 is `init`.
+    Step {
+        index: u32,
+        name: String,
+        always: bool,
+        log: u64,
+    },
+    StepEnded {
+        index: u32,
+        end: StepEnd,
+        log: u64,
+    },
+    /// A line of `$SHIPBELL_OUTPUT`.
+    Value {
+        key: String,
+        value: String,
+    },
+    Artifact {
+        artifact: Artifact,
+    },
+    Finished {
+        outcome: Outcome,
+        reason: String,
+        step: Option<(u32, String)>,
+        usage: Usage,
+    },
+    /// Nothing of the run is alive: always the last line.
+    Empty,
+}
+
+/// What the launcher can say of an attempt once its lock is free.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// The launcher took both `lock` and `claimed`: this attempt never started and never will.
+    NeverStarted { why: String },
+    /// `finished` was stated; `empty` says whether emptiness was confirmed as well.
+    Finished { outcome: Outcome, reason: String, step: Option<(u32, String)>, usage: Usage, empty: bool },
+    /// It was claimed and its supervisor is gone without a `finished`.
+    /// `touched`: a step after `init` may have begun.
+    Lost { touched: bool, rebooted: bool },
+}
