@@ -53,14 +53,13 @@ pub enum Event {
         old: Box<Run>,
     },
     Voted(Ballot),
-    /// A person lets a run go that takes commits back where no approval is wanted.
+    /// A person says what became of an environment whose last deployment is unclear.
     Resolved {
         pipeline: PipelineName,
         environment: EnvironmentName,
         as_deployed: bool,
         by: String,
     },
-    /// The launcher could not begin the attempt; it never will begin.
     /// New lines of an attempt's `events.jsonl`.
     Progress {
         run: RunRef,
@@ -93,6 +92,8 @@ pub struct PollAnswer {
     /// What the remote's HEAD points to.
     pub head: Option<RefName>,
     pub heads: Vec<HeadSeen>,
+    /// What the store knows of these commits from earlier; the daemon's loop puts it in.
+    pub standings: Vec<Standing>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

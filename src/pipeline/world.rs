@@ -1,0 +1,308 @@
+//! The World: all that is live, and how each Change alters it. History is the store's; what is
+//! here must equal what `store::load` would give (a simulation asserts it), except `Scratch`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::catalog::{Catalog, Job, Pipeline};
+use crate::model::commit::{CommitId, Comparison, Question, RefName, Sighting};
+use crate::model::environment::{Environment, EnvironmentState};
+use crate::model::event::{Change, LastRan, Standing};
+use crate::model::job::Hash;
+use crate::model::ledger::{Cursor, LedgerRow};
+use crate::model::letter::{Letter, LetterState};
+use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef};
+use crate::model::request::{Request, RequestState};
+use crate::model::run::Run;
+use crate::model::time::Timestamp;
+
+/// Sightings kept live per ref; older ones are history.
+pub const SIGHTINGS_MAX: usize = 200;
+
+/// All that is live.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// Random text of this installation, made with the database: slot ids come from it.
+    pub nonce: String,
+    pub live: BTreeMap<PipelineName, Live>,
+    /// Letters that still wait.
+    pub letters: BTreeMap<u64, Letter>,
+    /// The last number given per job; numbers are never reused.
+    pub numbers: BTreeMap<JobKey, u64>,
+    pub last_request: u64,
+    pub last_letter: u64,
+    /// The newest ledger row per job.
+    pub ledger: BTreeMap<JobKey, LedgerRow>,
+    pub cursors: BTreeMap<JobKey, Cursor>,
+    pub scratch: Scratch,
+}
+
+/// What is not stored: the configuration, answers of git, what is under way, and indexes.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    pub catalog: Arc<Catalog>,
+    pub boot_id: String,
+    pub comparisons: BTreeMap<Question, Result<Arc<Comparison>, String>>,
+    /// Asked for and not yet answered; forgotten by a restart, then asked anew.
+    pub asked: BTreeSet<Question>,
+    pub sending: BTreeSet<u64>,
+    pub stopping: BTreeSet<(RunRef, u32)>,
+    /// Attempts that this daemon has started or examined itself.
+    pub known: BTreeSet<(RunRef, u32)>,
+    pub disk_free: Option<u64>,
+    /// Pipelines of which something changed since they were last planned.
+    pub dirty: BTreeSet<PipelineName>,
+    /// When a pipeline wants to be looked at again.
+    pub wakes: BTreeMap<PipelineName, Timestamp>,
+    /// Runs that only wait for a pool or slot, oldest first.
+    pub ready: BTreeSet<(Timestamp, RunRef)>,
+}
+
+/// What is live of one pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    pub seen: Option<Seen>,
+    pub problem: Option<(Timestamp, String)>,
+    /// By ref, oldest first.
+    pub sightings: BTreeMap<RefName, Vec<Sighting>>,
+    pub standings: BTreeMap<(JobName, CommitId), Standing>,
+    pub last_ran: BTreeMap<(JobName, RefName), LastRan>,
+    /// Runs that are not finished.
+    pub runs: BTreeMap<RunRef, Run>,
+    /// Open and approved requests.
+    pub requests: BTreeMap<u64, Request>,
+    /// Tuples that were rejected: not offered again by themselves.
+    pub rejected: BTreeSet<Hash>,
+    pub environments: BTreeMap<EnvironmentName, Environment>,
+}
+
+/// That a repository was seen at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub url: String,
+    pub head: Option<RefName>,
+    pub at: Timestamp,
+}
+
+impl PartialEq for World {
+    fn eq(&self, other: &Self) -> bool {
+        self.nonce == other.nonce
+            && self.live == other.live
+            && self.letters == other.letters
+            && self.numbers == other.numbers
+            && self.last_request == other.last_request
+            && self.last_letter == other.last_letter
+            && self.ledger == other.ledger
+            && self.cursors == other.cursors
+    }
+}
+
+impl World {
+    #[must_use]
+    pub fn pipeline(&self, name: &PipelineName) -> Option<&Pipeline> {
+        self.scratch.catalog.pipelines.get(name)
+    }
+
+    #[must_use]
+    pub fn job(&self, key: &JobKey) -> Option<&Job> {
+        self.scratch.catalog.job(key)
+    }
+
+    #[must_use]
+    pub fn run(&self, run: &RunRef) -> Option<&Run> {
+        self.live.get(&run.job.pipeline)?.runs.get(run)
+    }
+
+    #[must_use]
+    pub fn request(&self, id: u64) -> Option<&Request> {
+        self.live.values().find_map(|live| live.requests.get(&id))
+    }
+
+    /// The live request of a run.
+    #[must_use]
+    pub fn request_of(&self, run: &RunRef) -> Option<&Request> {
+        self.live.get(&run.job.pipeline)?.requests.values().find(|request| request.run == *run)
+    }
+
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.live.values().flat_map(|live| live.runs.values())
+    }
+
+    #[must_use]
+    pub fn standing(&self, key: &JobKey, commit: &CommitId) -> Option<&Standing> {
+        self.live.get(&key.pipeline)?.standings.get(&(key.job.clone(), commit.clone()))
+    }
+
+    #[must_use]
+    pub fn environment(&self, pipeline: &PipelineName, name: &EnvironmentName) -> Option<&Environment> {
+        self.live.get(pipeline)?.environments.get(name)
+    }
+
+    /// Puts what the store knows of commits that come back into view.
+    pub fn recall(&mut self, standings: &[Standing]) {
+        for standing in standings {
+            let live = self.live.entry(standing.job.pipeline.clone()).or_default();
+            let key = (standing.job.job.clone(), standing.commit.clone());
+            live.standings.entry(key).or_insert_with(|| standing.clone());
+        }
+    }
+
+    /// Takes a change in. The only way in which live facts alter.
+    pub fn absorb(&mut self, change: &Change) {
+        let pipeline = pipeline_of(change);
+        if let Some(name) = pipeline {
+            self.scratch.dirty.insert(name.clone());
+        }
+        match change {
+            Change::LetterPut(letter) => self.absorb_letter(letter),
+            Change::LedgerPut(row) => {
+                self.ledger.insert(row.job.clone(), row.clone());
+            }
+            Change::CursorPut(cursor) => {
+                self.cursors.insert(cursor.job.clone(), cursor.clone());
+            }
+            Change::RunPut(run) => {
+                let last = self.numbers.entry(run.run.job.clone()).or_default();
+                *last = (*last).max(run.run.number);
+                self.live_of(&run.run.job.pipeline).absorb_run(run);
+            }
+            Change::RequestPut(request) => {
+                self.last_request = self.last_request.max(request.id);
+                self.live_of(&request.run.job.pipeline).absorb_request(request);
+            }
+            Change::AttemptPut(_) | Change::StepPut(_) | Change::Journal(_) => {}
+            Change::PipelineSeen { .. }
+            | Change::PollProblem { .. }
+            | Change::SightingPut(_)
+            | Change::RefGone { .. }
+            | Change::StandingPut(_)
+            | Change::LastRanPut(_)
+            | Change::EnvironmentPut(_) => {
+                if let Some(name) = pipeline {
+                    self.live_of(name).absorb_source(change);
+                }
+            }
+        }
+    }
+
+    fn live_of(&mut self, pipeline: &PipelineName) -> &mut Live {
+        self.live.entry(pipeline.clone()).or_default()
+    }
+
+    fn absorb_letter(&mut self, letter: &Letter) {
+        self.last_letter = self.last_letter.max(letter.id);
+        self.scratch.sending.remove(&letter.id);
+        match letter.state {
+            LetterState::Waiting { .. } => {
+                self.letters.insert(letter.id, letter.clone());
+            }
+            LetterState::Sent { .. } | LetterState::Dead { .. } => {
+                self.letters.remove(&letter.id);
+            }
+        }
+    }
+}
+
+/// The pipeline that a change belongs to.
+fn pipeline_of(change: &Change) -> Option<&PipelineName> {
+    match change {
+        Change::PipelineSeen { pipeline, .. }
+        | Change::PollProblem { pipeline, .. }
+        | Change::RefGone { pipeline, .. } => Some(pipeline),
+        Change::SightingPut(sighting) => Some(&sighting.pipeline),
+        Change::StandingPut(standing) => Some(&standing.job.pipeline),
+        Change::LastRanPut(last) => Some(&last.pipeline),
+        Change::RunPut(run) => Some(&run.run.job.pipeline),
+        Change::EnvironmentPut(environment) => Some(&environment.pipeline),
+        Change::RequestPut(request) => Some(&request.run.job.pipeline),
+        Change::LedgerPut(row) => Some(&row.job.pipeline),
+        Change::CursorPut(cursor) => Some(&cursor.job.pipeline),
+        Change::AttemptPut(_) | Change::StepPut(_) | Change::LetterPut(_) | Change::Journal(_) => None,
+    }
+}
+
+impl Live {
+    fn absorb_source(&mut self, change: &Change) {
+        match change {
+            Change::PipelineSeen { url, head, at, .. } => {
+                self.seen = Some(Seen { url: url.clone(), head: head.clone(), at: *at });
+            }
+            Change::PollProblem { problem, .. } => self.problem.clone_from(problem),
+            Change::SightingPut(sighting) => self.absorb_sighting(sighting),
+            Change::RefGone { git_ref, .. } => {
+                self.sightings.remove(git_ref);
+                self.trim();
+            }
+            Change::StandingPut(standing) => {
+                self.standings.insert((standing.job.job.clone(), standing.commit.clone()), standing.clone());
+            }
+            Change::LastRanPut(last) => {
+                self.last_ran.insert((last.job.clone(), last.git_ref.clone()), last.clone());
+            }
+            Change::EnvironmentPut(environment) => {
+                self.environments.insert(environment.name.clone(), environment.clone());
+                self.trim();
+            }
+            _ => {}
+        }
+    }
+
+    fn absorb_sighting(&mut self, sighting: &Sighting) {
+        let row = self.sightings.entry(sighting.git_ref.clone()).or_default();
+        match row.iter_mut().find(|old| old.number == sighting.number) {
+            Some(old) => *old = sighting.clone(),
+            None => row.push(sighting.clone()),
+        }
+        if row.len() > SIGHTINGS_MAX {
+            row.drain(..row.len() - SIGHTINGS_MAX);
+            self.trim();
+        }
+    }
+
+    fn absorb_run(&mut self, run: &Run) {
+        if run.finished().is_some() {
+            self.runs.remove(&run.run);
+            self.trim();
+        } else {
+            self.runs.insert(run.run.clone(), run.clone());
+        }
+    }
+
+    fn absorb_request(&mut self, request: &Request) {
+        if request.is_live() {
+            self.requests.insert(request.id, request.clone());
+        } else {
+            self.requests.remove(&request.id);
+        }
+        if matches!(request.state, RequestState::Rejected { .. }) {
+            self.rejected.insert(request.tuple_hash.clone());
+        }
+    }
+
+    /// The commits of which standings are kept live: sighted, deployed, or of a live run.
+    #[must_use]
+    pub fn commits_in_view(&self) -> BTreeSet<CommitId> {
+        let sighted = self.sightings.values().flatten().map(|sighting| sighting.commit.id.clone());
+        let running = self.runs.values().filter_map(|run| run.commit.clone());
+        let deployed = self.environments.values().flat_map(|environment| {
+            let attempted = match &environment.state {
+                EnvironmentState::Unclear { attempted, .. } => attempted.commit.clone(),
+                EnvironmentState::Empty | EnvironmentState::Clean => None,
+            };
+            environment.live.as_ref().and_then(|live| live.commit.clone()).into_iter().chain(attempted)
+        });
+        sighted.chain(running).chain(deployed).collect()
+    }
+
+    /// Drops standings of commits that are out of view; the store keeps them.
+    pub fn trim(&mut self) {
+        let in_view = self.commits_in_view();
+        self.standings.retain(|(_, commit), _| in_view.contains(commit));
+    }
+
+    /// The newest sighting of a ref.
+    #[must_use]
+    pub fn tip(&self, git_ref: &RefName) -> Option<&Sighting> {
+        self.sightings.get(git_ref)?.last()
+    }
+}
