@@ -14,5 +14,6 @@ pub mod run;
 pub mod schedule;
 pub mod ticket;
 pub mod time;
+pub mod view;
 pub mod window;
 pub mod words;
