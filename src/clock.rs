@@ -28,9 +28,8 @@ impl Alarm {
     pub fn new() -> io::Result<Self> {
         let timer = Timer::new()?;
         timer.set(None)?;
-        // Its successor is unsafe to call, and unsafe stays in sys/, which knows no tokio. What it asks
-        // for holds: `Timer` owns its one descriptor and always names the same.
-        #[expect(deprecated)]
+        // What the successor asks for holds: `Timer` owns its one descriptor and always names the same.
+        #[expect(deprecated, reason = "its successor is unsafe to call, and unsafe stays in sys/, without tokio")]
         let timer = AsyncFd::new(timer)?;
         Ok(Self { timer })
     }

@@ -1,6 +1,12 @@
 //! Shipbell, a CI/CD robot for a Linux host. The table of contents, bottom to top: what stands lower
 //! here may import what stands higher, never the reverse (`tests/tidy.rs` has the exact table).
 
+// Nothing that comes from outside may end the daemon: no unwrap, no slice that can be out of range,
+// and no println!, which panics when the reader of a pipe has gone.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
+#![warn(clippy::indexing_slicing, clippy::string_slice)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 /// One file per command family.
 pub mod cli;
 /// The wall clock, read nowhere else, and the timer that sleeps until an instant.

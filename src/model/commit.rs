@@ -43,7 +43,7 @@ impl CommitId {
     /// Seven digits, for people.
     #[must_use]
     pub fn short(&self) -> &str {
-        &self.0[..7]
+        self.0.get(..7).unwrap_or(&self.0)
     }
 }
 
@@ -101,8 +101,7 @@ impl RefName {
     /// `main` or `v1`.
     #[must_use]
     pub fn short(&self) -> &str {
-        let prefix = if self.is_tag() { "refs/tags/" } else { "refs/heads/" };
-        &self.0[prefix.len()..]
+        self.0.strip_prefix("refs/heads/").or_else(|| self.0.strip_prefix("refs/tags/")).unwrap_or(&self.0)
     }
 }
 

@@ -34,7 +34,7 @@ fn check(text: &str) -> Result<(), BadName> {
     }
     let legal = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let bytes = text.as_bytes();
-    if !legal(bytes[0]) || !bytes.iter().all(|&c| legal(c) || c == b'-') {
+    if !bytes.first().is_some_and(|&c| legal(c)) || !bytes.iter().all(|&c| legal(c) || c == b'-') {
         return Err(BadName::Character);
     }
     Ok(())

@@ -66,7 +66,6 @@ impl Request {
         matches!(self.state, RequestState::Open | RequestState::Approved { .. })
     }
 
-    #[must_use]
     pub fn approvals(&self) -> impl Iterator<Item = &Vote> {
         self.votes.iter().filter(|vote| vote.verdict == Verdict::Approve)
     }

@@ -100,7 +100,7 @@ impl fmt::Display for Seconds {
         let s = self.0;
         let text = match s {
             0..60 => format!("{s}s"),
-            60..3600 if s % 60 == 0 => format!("{}m", s / 60),
+            60..3600 if s.is_multiple_of(60) => format!("{}m", s / 60),
             60..3600 => format!("{}m {:02}s", s / 60, s % 60),
             3600..86_400 if s % 3600 < 60 => format!("{}h", s / 3600),
             3600..86_400 => format!("{}h {}m", s / 3600, s % 3600 / 60),

@@ -1,0 +1,31 @@
+# The project's commands. `make help` lists them; `make test` is what continuous integration runs.
+CARGO ?= cargo
+# Seeds of the long simulation (make sim); the suite itself runs a few hundred.
+SHIPBELL_SEEDS ?= 20000
+
+.PHONY: help build test check lint demo sim
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the binary for use: target/release/shipbell
+	$(CARGO) build --release --locked
+
+test: ## everything; as root it installs what is missing, otherwise it says what is
+	@CARGO="$(CARGO)" tests/run.sh
+
+check: ## the fast part: form, lints, unit tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) test --locked --lib --test tidy
+
+lint: ## form and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+demo: ## the whole story in a temporary directory: commit, tests, staging, mail, production
+	$(CARGO) run --locked -- demo
+
+sim: ## the long simulation; SHIPBELL_SEEDS=N sets its length
+	SHIPBELL_SEEDS=$(SHIPBELL_SEEDS) $(CARGO) test --release --locked --test simulation -- --nocapture
