@@ -158,7 +158,7 @@ pub struct CommitInfo {
 pub struct Sighting {
     pub pipeline: PipelineName,
     pub git_ref: RefName,
-    /// Counts up per pipeline and ref, from 1.
+    /// Counts up per pipeline, from 1: a higher number was seen later, on whatever ref.
     pub number: u64,
     pub commit: CommitInfo,
     pub seen_at: Timestamp,

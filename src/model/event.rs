@@ -152,6 +152,7 @@ pub enum Change {
     },
     StandingPut(Standing),
     LastRanPut(LastRan),
+    FailingPut(Failing),
     RunPut(Box<Run>),
     AttemptPut(Attempt),
     StepPut(StepReport),
@@ -207,6 +208,18 @@ pub struct LastRan {
     pub job: JobName,
     pub git_ref: RefName,
     pub commit: CommitId,
+    pub run: RunRef,
+}
+
+/// How long a job has been failing on a branch; `count` 0 = it does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    pub job: JobKey,
+    pub git_ref: Option<RefName>,
+    pub count: u32,
+    /// End of the first failure.
+    pub since: Timestamp,
+    /// The newest failed run.
     pub run: RunRef,
 }
 

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use crate::model::catalog::{Catalog, Job, Pipeline};
 use crate::model::commit::{CommitId, Comparison, Question, RefName, Sighting};
 use crate::model::environment::{Environment, EnvironmentState};
-use crate::model::event::{Change, LastRan, Standing};
+use crate::model::event::{Change, Failing, LastRan, Standing};
 use crate::model::job::Hash;
 use crate::model::ledger::{Cursor, LedgerRow};
 use crate::model::letter::{Letter, LetterState};
 use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef};
 use crate::model::request::{Request, RequestState};
-use crate::model::run::Run;
+use crate::model::run::{Run, StepReport};
+use crate::model::schedule::Schedule;
 use crate::model::time::Timestamp;
 
 /// Sightings kept live per ref; older ones are history.
@@ -50,6 +51,14 @@ pub struct Scratch {
     /// Attempts that this daemon has started or examined itself.
     pub known: BTreeSet<(RunRef, u32)>,
     pub disk_free: Option<u64>,
+    /// Steps of running attempts as their facts told them; told again after a restart.
+    pub steps: BTreeMap<(RunRef, u32, u32), StepReport>,
+    /// Parsed schedules by text and zone.
+    pub schedules: BTreeMap<(String, String), Schedule>,
+    /// Runs that are running, of all pipelines.
+    pub running: BTreeSet<RunRef>,
+    /// Commits of which a standing or sighting changed since they were last planned.
+    pub hot: BTreeSet<(PipelineName, CommitId)>,
     /// Pipelines of which something changed since they were last planned.
     pub dirty: BTreeSet<PipelineName>,
     /// When a pipeline wants to be looked at again.
@@ -67,6 +76,10 @@ pub struct Live {
     pub sightings: BTreeMap<RefName, Vec<Sighting>>,
     pub standings: BTreeMap<(JobName, CommitId), Standing>,
     pub last_ran: BTreeMap<(JobName, RefName), LastRan>,
+    /// Jobs that fail now.
+    pub failing: BTreeMap<(JobName, Option<RefName>), Failing>,
+    /// The highest number that a sighting of this pipeline has had.
+    pub last_sighting: u64,
     /// Runs that are not finished.
     pub runs: BTreeMap<RunRef, Run>,
     /// Open and approved requests.
@@ -138,6 +151,17 @@ impl World {
         self.live.get(pipeline)?.environments.get(name)
     }
 
+    /// Marks everything as changed and rebuilds the indexes: after a load, a reload or a clock step.
+    pub fn look_at_everything(&mut self) {
+        let names = self.scratch.catalog.pipelines.keys().chain(self.live.keys()).cloned().collect();
+        self.scratch.dirty = names;
+        self.scratch.wakes.clear();
+        self.scratch.running = self.runs().filter(|run| run.is_running()).map(|run| run.run.clone()).collect();
+        let hot =
+            self.live.iter().flat_map(|(name, live)| live.commits_in_view().into_iter().map(|c| (name.clone(), c)));
+        self.scratch.hot = hot.collect();
+    }
+
     /// Puts what the store knows of commits that come back into view.
     pub fn recall(&mut self, standings: &[Standing]) {
         for standing in standings {
@@ -154,6 +178,15 @@ impl World {
             self.scratch.dirty.insert(name.clone());
         }
         match change {
+            Change::SightingPut(sighting) => {
+                self.scratch.hot.insert((sighting.pipeline.clone(), sighting.commit.id.clone()));
+            }
+            Change::StandingPut(standing) => {
+                self.scratch.hot.insert((standing.job.pipeline.clone(), standing.commit.clone()));
+            }
+            _ => {}
+        }
+        match change {
             Change::LetterPut(letter) => self.absorb_letter(letter),
             Change::LedgerPut(row) => {
                 self.ledger.insert(row.job.clone(), row.clone());
@@ -164,6 +197,14 @@ impl World {
             Change::RunPut(run) => {
                 let last = self.numbers.entry(run.run.job.clone()).or_default();
                 *last = (*last).max(run.run.number);
+                if run.is_running() {
+                    self.scratch.running.insert(run.run.clone());
+                } else {
+                    self.scratch.running.remove(&run.run);
+                }
+                if !run.is_queued() {
+                    self.scratch.ready.remove(&(run.queued_at, run.run.clone()));
+                }
                 self.live_of(&run.run.job.pipeline).absorb_run(run);
             }
             Change::RequestPut(request) => {
@@ -177,6 +218,7 @@ impl World {
             | Change::RefGone { .. }
             | Change::StandingPut(_)
             | Change::LastRanPut(_)
+            | Change::FailingPut(_)
             | Change::EnvironmentPut(_) => {
                 if let Some(name) = pipeline {
                     self.live_of(name).absorb_source(change);
@@ -212,6 +254,7 @@ fn pipeline_of(change: &Change) -> Option<&PipelineName> {
         Change::SightingPut(sighting) => Some(&sighting.pipeline),
         Change::StandingPut(standing) => Some(&standing.job.pipeline),
         Change::LastRanPut(last) => Some(&last.pipeline),
+        Change::FailingPut(failing) => Some(&failing.job.pipeline),
         Change::RunPut(run) => Some(&run.run.job.pipeline),
         Change::EnvironmentPut(environment) => Some(&environment.pipeline),
         Change::RequestPut(request) => Some(&request.run.job.pipeline),
@@ -239,6 +282,14 @@ impl Live {
             Change::LastRanPut(last) => {
                 self.last_ran.insert((last.job.clone(), last.git_ref.clone()), last.clone());
             }
+            Change::FailingPut(failing) => {
+                let key = (failing.job.job.clone(), failing.git_ref.clone());
+                if failing.count == 0 {
+                    self.failing.remove(&key);
+                } else {
+                    self.failing.insert(key, failing.clone());
+                }
+            }
             Change::EnvironmentPut(environment) => {
                 self.environments.insert(environment.name.clone(), environment.clone());
                 self.trim();
@@ -248,6 +299,7 @@ impl Live {
     }
 
     fn absorb_sighting(&mut self, sighting: &Sighting) {
+        self.last_sighting = self.last_sighting.max(sighting.number);
         let row = self.sightings.entry(sighting.git_ref.clone()).or_default();
         match row.iter_mut().find(|old| old.number == sighting.number) {
             Some(old) => *old = sighting.clone(),
