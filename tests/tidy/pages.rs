@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-fn page(path: &str) -> String {
+pub fn page(path: &str) -> String {
     let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&full).unwrap_or_else(|error| panic!("{path} is part of the project: {error}"))
 }
