@@ -1,6 +1,7 @@
 //! Decisions, pure: what happened and what time it is go in, what is recorded and what is done come out.
 //! Nothing here reads a clock, a file or a socket.
 
+pub mod view;
 pub mod world;
 
 use crate::model::event::{Action, Change, Event, Reply};
