@@ -1,0 +1,47 @@
+# What the scenarios share. Each is run as root inside a freshly booted systemd, with the binary, the
+# unit and packaging/ in their places. The first check that fails ends it, and says which.
+set -u -o pipefail
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+# check TEXT COMMAND...: the command must succeed.
+check() {
+  local text=$1
+  shift
+  "$@" || fail "$text ($*)"
+  echo "ok: $text"
+}
+
+# equal TEXT EXPECTED FOUND
+equal() {
+  [ "$2" = "$3" ] || fail "$1: expected '$2', found '$3'"
+  echo "ok: $1"
+}
+
+# soon TEXT COMMAND...: the command must succeed within 30 seconds.
+soon() {
+  local text=$1 left=300
+  shift
+  while ! "$@" >/dev/null 2>&1; do
+    ((left-- > 0)) || fail "$text, not within 30 seconds ($*)"
+    sleep 0.1
+  done
+  echo "ok: $text"
+}
+
+# property NAME: of shipbell.service, as systemd has it.
+property() { systemctl show -P "$1" shipbell.service; }
+
+# What the package's installation does.
+install_shipbell() {
+  systemd-sysusers
+  systemd-tmpfiles --create shipbell.conf
+  systemctl daemon-reload
+}
+
+# drop_in TEXT: lines for [Service] of a drop-in.
+drop_in() {
+  mkdir -p /etc/systemd/system/shipbell.service.d
+  printf '[Service]\n%s\n' "$1" >/etc/systemd/system/shipbell.service.d/test.conf
+  systemctl daemon-reload
+}
