@@ -1,12 +1,28 @@
 //! Decisions, pure: what happened and what time it is go in, what is recorded and what is done come out.
 //! Nothing here reads a clock, a file or a socket.
 
+pub mod admit;
+pub mod asking;
+pub mod compare;
+pub mod draft;
+pub mod due;
+pub mod gate;
+pub mod life;
+pub mod manual;
+pub mod outbox;
+pub mod promote;
+pub mod requests;
+pub mod sight;
+pub mod trigger;
 pub mod view;
 pub mod world;
 
-use crate::model::event::{Action, Change, Event, Reply};
+use crate::model::event::{Action, Change, Event, Refusal, Reply};
+use crate::model::name::PipelineName;
 use crate::model::run::Run;
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, seconds_between};
+use draft::Draft;
+use gate::{Gate, gate};
 use world::World;
 
 /// What one turn of the daemon's loop comes to.
@@ -21,16 +37,108 @@ pub struct Turn {
     pub wake_at: Option<Timestamp>,
 }
 
+/// Rounds of planning in one turn. A turn needs a handful; the bound is against a rule that undoes another.
+const ROUNDS_MAX: usize = 1000;
+
 /// One turn: decides on every event, then plans until nothing is left to do. The World takes the
 /// changes in at once; if they cannot be written, the caller throws it away and loads it anew.
 #[must_use]
-pub fn turn(_world: &mut World, _events: &[Event], _now: Timestamp) -> Turn {
-    Turn::default()
+pub fn turn(world: &mut World, events: &[Event], now: Timestamp) -> Turn {
+    let mut draft = Draft::new(world, now);
+    let replies = events.iter().map(|event| decide(&mut draft, event)).collect();
+    let wake_at = plan(&mut draft);
+    Turn { changes: draft.changes, actions: draft.actions, replies, wake_at }
 }
 
-/// What a queued run waits for, in one phrase (`approval, 0 of 1`, `window until Mon 09:00 …`).
+/// Records what happened.
+pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
+    match event {
+        Event::Booted { boot_id } => {
+            draft.world.scratch.boot_id.clone_from(boot_id);
+            draft.world.look_at_everything();
+        }
+        Event::Tick => {}
+        Event::Reloaded { catalog } => {
+            draft.world.scratch.catalog = catalog.clone();
+            draft.world.look_at_everything();
+        }
+        Event::Polled { pipeline, poll } => {
+            draft.world.scratch.comparisons.retain(|asked, answer| asked.pipeline != *pipeline || answer.is_ok());
+            sight::polled(draft, pipeline, poll);
+        }
+        Event::PollFailed { pipeline, why } => poll_failed(draft, pipeline, why),
+        Event::Answered { question, answer } => compare::answered(draft, question, answer),
+        Event::RunRequested(request) => return manual::run(draft, request),
+        Event::CancelRequested { run, by } => return or_conflict(life::cancel(draft, run, by)),
+        Event::RetryRequested { by, old, .. } => return manual::retry(draft, old, by),
+        Event::Voted(ballot) => return requests::voted(draft, ballot),
+        Event::Resolved { pipeline, environment, as_deployed, by } => {
+            return or_conflict(promote::resolve(draft, pipeline, environment, *as_deployed, by));
+        }
+        Event::Progress { run, attempt, lines } => life::progress(draft, run, *attempt, lines),
+        Event::Ended { run, attempt, evidence } => life::ended(draft, run, *attempt, evidence),
+        Event::LetterSent { letter } => outbox::sent(draft, *letter),
+        Event::LetterFailed { letter, why, for_good } => outbox::failed(draft, *letter, why, *for_good),
+        Event::DiskSeen { free } => draft.world.scratch.disk_free = Some(*free),
+    }
+    Reply::Done
+}
+
+fn or_conflict(result: Result<(), String>) -> Reply {
+    result.map_or_else(|why| Reply::Refused(Refusal::Conflict(why)), |()| Reply::Done)
+}
+
+fn poll_failed(draft: &mut Draft<'_>, pipeline: &PipelineName, why: &str) {
+    let old = draft.live(pipeline).and_then(|live| live.problem.clone());
+    if old.as_ref().is_some_and(|(_, text)| text == why) {
+        return;
+    }
+    let since = old.map_or(draft.now, |(since, _)| since);
+    draft.put(Change::PollProblem { pipeline: pipeline.clone(), problem: Some((since, why.to_owned())) });
+    draft.note("poll failed", pipeline, why);
+}
+
+/// Derives what to do now, until nothing is left; gives the next instant to look again.
+pub fn plan(draft: &mut Draft<'_>) -> Option<Timestamp> {
+    for _ in 0..ROUNDS_MAX {
+        let woken: Vec<_> =
+            draft.world.scratch.wakes.iter().filter(|(_, at)| **at <= draft.now).map(|(n, _)| n.clone()).collect();
+        let mut names = std::mem::take(&mut draft.world.scratch.dirty);
+        names.extend(woken);
+        for name in &names {
+            draft.world.scratch.wakes.remove(name);
+            due::plan(draft, name);
+            trigger::plan(draft, name);
+            asking::plan(draft, name);
+            admit::plan(draft, name);
+        }
+        admit::admit(draft);
+        if draft.world.scratch.dirty.is_empty() {
+            break;
+        }
+    }
+    admit::watch_running(draft);
+    let letters = outbox::plan(draft);
+    draft.world.scratch.wakes.values().copied().chain(letters).min()
+}
+
+/// What a queued run waits for, in one phrase (`approval, 0 of 1`, `window, opens Mon …`).
 /// `None` for a run that is not queued.
 #[must_use]
-pub fn waits(_world: &World, _run: &Run, _now: Timestamp) -> Option<String> {
-    None
+pub fn waits(world: &World, run: &Run, now: Timestamp) -> Option<String> {
+    if !run.is_queued() {
+        return None;
+    }
+    Some(match gate(world, run, now) {
+        Gate::Wait { reason, until: Some(at) } if reason.starts_with("the delay") => {
+            format!("{reason}, {}", seconds_between(now, at))
+        }
+        Gate::Wait { reason, .. } => reason,
+        Gate::Ready => admit::held(world, &run.run).unwrap_or_else(|| "its turn".to_owned()),
+        Gate::Ask { .. } => "git, which compares it with what is live".to_owned(),
+        Gate::Request { .. } => "approval".to_owned(),
+        Gate::Skip { reason } | Gate::Void { why: reason } => reason,
+        Gate::Expired { .. } => "the end of its request".to_owned(),
+        Gate::Refresh => "its turn".to_owned(),
+    })
 }

@@ -1,0 +1,194 @@
+//! Queued runs of a pipeline, each brought to the gate; and admission to pools and slots, oldest first.
+
+use std::collections::BTreeMap;
+
+use crate::model::event::{Action, Change, LastRan};
+use crate::model::name::{PipelineName, RunRef};
+use crate::model::run::{Attempt, Run, RunState};
+use crate::model::ticket::StartOrder;
+use crate::model::time::Timestamp;
+use crate::pipeline::draft::{Draft, upstream};
+use crate::pipeline::gate::{Gate, gate};
+use crate::pipeline::world::World;
+use crate::pipeline::{asking, compare, life};
+
+/// Brings every queued run of the pipeline to the gate.
+pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
+    let Some(live) = draft.live(name) else { return };
+    let mut queued: Vec<(Timestamp, RunRef)> =
+        live.runs.values().filter(|run| run.is_queued()).map(|run| (run.queued_at, run.run.clone())).collect();
+    queued.sort();
+    for (queued_at, run) in queued {
+        draft.world.scratch.ready.remove(&(queued_at, run.clone()));
+        bring(draft, name, &run);
+    }
+}
+
+fn bring(draft: &mut Draft<'_>, name: &PipelineName, run: &RunRef) {
+    let Some(run) = draft.world.run(run).cloned() else { return };
+    match gate(draft.world, &run, draft.now) {
+        Gate::Ready => {
+            draft.world.scratch.ready.insert((run.queued_at, run.run.clone()));
+        }
+        Gate::Wait { until, .. } => {
+            if let Some(at) = until {
+                draft.wake(name, at);
+            }
+        }
+        Gate::Skip { reason } => life::skip(draft, &run.run, &reason),
+        Gate::Ask { base, head } => {
+            compare::ask(draft, name, &base, &head);
+        }
+        Gate::Request { takes_back } => asking::open(draft, &run, &takes_back),
+        Gate::Void { why } => {
+            if let Some(request) = draft.world.request_of(&run.run).cloned() {
+                asking::void(draft, request, &why);
+            }
+        }
+        Gate::Expired { .. } => {
+            if let Some(request) = draft.world.request_of(&run.run).cloned() {
+                asking::expire(draft, request);
+            }
+        }
+        Gate::Refresh => refresh(draft, run),
+    }
+}
+
+/// Takes the present definition and the present upstream runs.
+fn refresh(draft: &mut Draft<'_>, mut run: Run) {
+    if let Some(job) = draft.world.job(&run.run.job) {
+        run.definition = job.hash.clone();
+    }
+    if let Ok(upstream) = upstream(draft.world, &run.run.job, run.commit.as_ref()) {
+        run.upstream = upstream;
+    }
+    draft.put_run(run);
+}
+
+/// Starts what is ready, oldest first, as far as pools, slots and the disk allow.
+pub fn admit(draft: &mut Draft<'_>) {
+    loop {
+        let world = &*draft.world;
+        if host_full(world).is_some() {
+            return;
+        }
+        let used = pools_in_use(world);
+        let free = |(_, run): &&(Timestamp, RunRef)| pool_full(world, run, &used).is_none();
+        let Some((queued_at, run)) = world.scratch.ready.iter().find(free).cloned() else { return };
+        draft.world.scratch.ready.remove(&(queued_at, run.clone()));
+        let Some(run) = draft.world.run(&run).cloned() else { continue };
+        // Judged once more in the turn that starts it: an earlier start may have changed the answer.
+        if gate(draft.world, &run, draft.now) == Gate::Ready {
+            start(draft, run);
+        } else {
+            draft.world.scratch.dirty.insert(run.run.job.pipeline);
+            return;
+        }
+    }
+}
+
+/// What holds a run that the gate lets pass: disk, pool or slot.
+#[must_use]
+pub fn held(world: &World, run: &RunRef) -> Option<String> {
+    pool_full(world, run, &pools_in_use(world)).map(|pool| format!("pool {pool}")).or_else(|| host_full(world))
+}
+
+fn host_full(world: &World) -> Option<String> {
+    let settings = &world.scratch.catalog.settings;
+    if world.scratch.disk_free.is_some_and(|free| free < settings.disk_floor) {
+        return Some(format!("disk: less than {} MiB are free", settings.disk_floor >> 20));
+    }
+    (world.scratch.running.len() >= settings.slots as usize).then(|| "a slot".to_owned())
+}
+
+fn pool_full<'w>(world: &'w World, run: &RunRef, used: &BTreeMap<&str, u32>) -> Option<&'w str> {
+    let settings = &world.scratch.catalog.settings;
+    let pools = world.job(&run.job).map(|job| job.definition.pools.as_slice()).unwrap_or_default();
+    pools.iter().map(String::as_str).find(|pool| used.get(pool).copied().unwrap_or(0) >= settings.places(pool))
+}
+
+fn pools_in_use(world: &World) -> BTreeMap<&str, u32> {
+    let mut used = BTreeMap::new();
+    for run in &world.scratch.running {
+        for pool in world.job(&run.job).map(|job| job.definition.pools.as_slice()).unwrap_or_default() {
+            *used.entry(pool.as_str()).or_default() += 1;
+        }
+    }
+    used
+}
+
+/// Records that it runs; the action is done once that is on disk.
+fn start(draft: &mut Draft<'_>, mut run: Run) {
+    let key = run.run.job.clone();
+    run.attempt += 1;
+    run.tries += 1;
+    run.state =
+        RunState::Running { launched_at: draft.now, started_at: None, step: None, touched: false, stopping: None };
+    draft.put(Change::AttemptPut(Attempt {
+        run: run.run.clone(),
+        attempt: run.attempt,
+        launched_at: draft.now,
+        started_at: None,
+        finished_at: None,
+        outcome: None,
+        reason: String::new(),
+        usage: None,
+    }));
+    draft.put_run(run.clone());
+    draft.note("started", &run.run, format!("attempt {}", run.attempt));
+    begun(draft, &run);
+    let deployed = draft.world.job(&key).and_then(|job| job.definition.environment.clone());
+    let deployed =
+        deployed.and_then(|policy| draft.world.environment(&key.pipeline, &policy.name)?.live.as_ref()?.commit.clone());
+    draft.world.scratch.known.insert((run.run.clone(), run.attempt));
+    draft.actions.push(Action::Start(Box::new(StartOrder {
+        attempt: run.attempt,
+        commit: run.commit,
+        git_ref: run.git_ref,
+        // The shell knows where mirrors lie.
+        mirror: None,
+        deployed,
+        definition: run.definition,
+        params: run.params,
+        cause: run.cause,
+        needs: run.upstream,
+        public_url: draft.world.scratch.catalog.settings.public_url(),
+        run: run.run,
+    })));
+}
+
+/// Its head has begun, and `paths` compares with this commit from now on.
+fn begun(draft: &mut Draft<'_>, run: &Run) {
+    let (Some(commit), Some(git_ref)) = (&run.commit, &run.git_ref) else { return };
+    let name = &run.run.job.pipeline;
+    let row = draft.live(name).and_then(|live| live.sightings.get(git_ref));
+    let sighting = row.and_then(|row| row.iter().find(|sighting| sighting.number == run.sighting)).cloned();
+    if let Some(mut sighting) = sighting.filter(|sighting| !sighting.begun) {
+        sighting.begun = true;
+        draft.put(Change::SightingPut(sighting));
+    }
+    draft.put(Change::LastRanPut(LastRan {
+        pipeline: name.clone(),
+        job: run.run.job.job.clone(),
+        git_ref: git_ref.clone(),
+        commit: commit.clone(),
+        run: run.run.clone(),
+    }));
+}
+
+/// Running attempts that this daemon has not started itself, and those that someone wants ended.
+pub fn watch_running(draft: &mut Draft<'_>) {
+    let running: Vec<Run> =
+        draft.world.scratch.running.iter().filter_map(|run| draft.world.run(run)).cloned().collect();
+    for run in running {
+        let key = (run.run.clone(), run.attempt);
+        if draft.world.scratch.known.insert(key.clone()) {
+            draft.actions.push(Action::Examine { run: run.run.clone(), attempt: run.attempt });
+        }
+        if let RunState::Running { stopping: Some(reason), .. } = &run.state
+            && draft.world.scratch.stopping.insert(key)
+        {
+            draft.actions.push(Action::Stop { run: run.run, attempt: run.attempt, reason: reason.clone() });
+        }
+    }
+}
