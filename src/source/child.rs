@@ -1,0 +1,270 @@
+//! One `git` child: its environment is empty but for what stands here, its options shut every door by
+//! which a configuration, a URL or a server could have it run something, its output is bounded, and
+//! at its deadline its whole process group ends. Which git command it is, is the caller's.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::error::{self, SourceError};
+use super::origin::{Origin, Way};
+use crate::sys::group;
+
+/// Where programs are looked for; the daemon's own PATH is not handed on.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// After SIGTERM git removes its lock and temporary files; longer than this it is not given.
+const GRACE: Duration = Duration::from_secs(1);
+const STDERR_MAX: usize = 16 << 10;
+
+/// What a repository is asked with, where the user's own ssh files are not it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    pub identity: Option<PathBuf>,
+    pub known_hosts: Option<PathBuf>,
+}
+
+/// What is to be called.
+pub(super) struct Call<'a> {
+    /// For messages: `asking`, `fetching`.
+    pub(super) what: &'static str,
+    pub(super) origin: &'a Origin,
+    pub(super) access: &'a Access,
+    /// The mirror it works in.
+    pub(super) git_dir: Option<&'a Path>,
+    pub(super) args: Vec<OsString>,
+    pub(super) input: Vec<u8>,
+    /// A transfer slower than 1 kB/s for so long is given up, in seconds.
+    pub(super) patience: u32,
+    pub(super) stdout_max: usize,
+    pub(super) deadline: Duration,
+}
+
+/// Runs it and gives what it printed.
+///
+/// # Errors
+/// If it cannot be started, fails, prints too much or is not over at the deadline.
+pub(super) async fn run(call: Call<'_>) -> Result<Vec<u8>, SourceError> {
+    let until = Instant::now() + call.deadline;
+    let mut command = command(&call)?;
+    let child = command.spawn().map_err(|error| SourceError::Start(error.to_string()))?;
+    let mut group = Group::new(child).map_err(|error| SourceError::Start(error.to_string()))?;
+    let said = tokio::time::timeout_at(until, group.talk(&call.input, call.stdout_max)).await;
+    let (stdout, stderr, status) = match said {
+        Ok(Ok(said)) => said,
+        Ok(Err(error)) => {
+            group.end().await;
+            return Err(match error.kind() {
+                io::ErrorKind::FileTooLarge => SourceError::TooMuch {
+                    url: super::origin::shown(&call.origin.url),
+                    megabytes: call.stdout_max >> 20,
+                },
+                _ => SourceError::Start(error.to_string()),
+            });
+        }
+        Err(_) => {
+            group.end().await;
+            return Err(SourceError::timed_out(call.what, call.origin, call.deadline));
+        }
+    };
+    if status.success() {
+        return Ok(stdout);
+    }
+    let mirror = call.git_dir.map(Path::to_string_lossy);
+    Err(error::sort(call.what, call.origin, mirror.as_deref(), &stderr))
+}
+
+/// A child and the process group that it leads. Dropped, the group ends.
+struct Group {
+    child: Child,
+    leader: u32,
+    over: bool,
+}
+
+impl Group {
+    fn new(child: Child) -> io::Result<Self> {
+        let leader = child.id().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self { child, leader, over: false })
+    }
+
+    /// Feeds and hears it to its end. The pipes may be held by a descendant; the deadline is the caller's.
+    async fn talk(&mut self, input: &[u8], max: usize) -> io::Result<(Vec<u8>, Vec<u8>, ExitStatus)> {
+        let (stdin, stdout, stderr) = (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
+        let (Some(stdout), Some(stderr)) = (stdout, stderr) else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let (_, stdout, stderr) = tokio::try_join!(feed(stdin, input), whole(stdout, max), tail(stderr))?;
+        self.leader_ended().await?;
+        // The leader is not reaped yet, so the group's number is still its own.
+        group::tell(self.leader, group::Word::EndNow)?;
+        let status = self.child.wait().await?;
+        self.over = true;
+        Ok((stdout, stderr, status))
+    }
+
+    async fn leader_ended(&self) -> io::Result<()> {
+        let mut pause = Duration::from_micros(200);
+        while !group::has_ended(self.leader)? {
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// TERM, a short grace, KILL, all of the group.
+    async fn end(mut self) {
+        if group::tell(self.leader, group::Word::End).is_ok() {
+            let _ = timeout(GRACE, self.leader_ended()).await;
+        }
+        let _ = group::tell(self.leader, group::Word::EndNow);
+        self.over = self.child.wait().await.is_ok();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Not reaped as long as it is not over (tokio reaps in the background only after this drop).
+        if !self.over {
+            let _ = group::tell(self.leader, group::Word::EndNow);
+        }
+    }
+}
+
+/// A child that does not read its input to the end tells why on stderr.
+async fn feed(stdin: Option<ChildStdin>, input: &[u8]) -> io::Result<()> {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(input).await;
+    }
+    Ok(())
+}
+
+async fn whole(reader: impl AsyncRead + Unpin, max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    reader.take(limit).read_to_end(&mut bytes).await?;
+    if bytes.len() > max { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+}
+
+/// The last [`STDERR_MAX`] bytes: the reason stands at the end, and a server can say a lot before.
+async fn tail(mut reader: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    while reader.read_buf(&mut kept).await? > 0 {
+        if kept.len() > 2 * STDERR_MAX {
+            kept.drain(..kept.len() - STDERR_MAX);
+        }
+    }
+    kept.drain(..kept.len().saturating_sub(STDERR_MAX));
+    Ok(kept)
+}
+
+/// An absolute path lets the standard library use posix_spawn, which does not cost more when the
+/// daemon has grown.
+fn git() -> Result<&'static Path, SourceError> {
+    static GIT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = GIT.get() {
+        return Ok(path);
+    }
+    let found = PATH.split(':').map(|dir| Path::new(dir).join("git")).find(|path| path.is_file());
+    let found = found.ok_or(SourceError::NoGit { path: PATH })?;
+    Ok(GIT.get_or_init(|| found))
+}
+
+fn command(call: &Call<'_>) -> Result<Command, SourceError> {
+    let mut command = Command::new(git()?);
+    command
+        .env_clear()
+        .envs([
+            ("PATH", PATH),
+            ("LC_ALL", "C"),
+            // Neither ~/.netrc nor ~/.gitconfig of whoever started the daemon; ssh does not ask HOME.
+            ("HOME", "/nonexistent"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_ATTR_NOSYSTEM", "1"),
+            ("GIT_PROTOCOL_FROM_USER", "0"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_ASKPASS", "/bin/false"),
+            ("GIT_NO_LAZY_FETCH", "1"),
+            ("GIT_ALLOW_PROTOCOL", call.origin.way.protocol()),
+        ])
+        .env("GIT_SSH_COMMAND", ssh_command(call.access)?)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    // Without a repository git would look for one around the current directory and read its config.
+    command.env("GIT_DIR", call.git_dir.map_or(OsStr::new("/dev/null"), Path::as_os_str));
+    for option in OPTIONS {
+        command.args(["-c", option]);
+    }
+    command.arg("-c").arg(format!("http.lowSpeedTime={}", call.patience));
+    let mut args = call.args.iter();
+    command.args(args.next());
+    if call.origin.way == Way::File {
+        // The local half refuses repositories of other users; this one is named by root's job file.
+        command.arg("--upload-pack=git -c safe.directory=* upload-pack");
+    }
+    command.args(args);
+    Ok(command)
+}
+
+const OPTIONS: &[&str] = &[
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.askPass=/bin/false",
+    "credential.helper=",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "protocol.version=2",
+    "safe.bareRepository=explicit",
+    "http.lowSpeedLimit=1000",
+    // A server must not send us elsewhere, least of all inside the own network.
+    "http.followRedirects=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    // A mirror that is whole after a power cut need not be fetched anew.
+    "core.fsync=committed",
+    "core.fsyncMethod=batch",
+    "transfer.fsckObjects=true",
+    // Slips of old tools that many an honest history has; none of them can lead git astray.
+    "fetch.fsck.zeroPaddedFilemode=warn",
+    "fetch.fsck.badTimezone=warn",
+    "fetch.fsck.missingSpaceBeforeDate=warn",
+    "fetch.fsck.missingNameBeforeEmail=warn",
+    "fetch.fsck.missingSpaceBeforeEmail=warn",
+    "fetch.fsck.badEmail=warn",
+    "fetch.fsck.missingEmail=warn",
+];
+
+/// No question, no unknown host, no master connection that would stay behind.
+fn ssh_command(access: &Access) -> Result<OsString, SourceError> {
+    let mut command = OsString::from(
+        "ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oConnectTimeout=10 -oControlMaster=no -oControlPath=none",
+    );
+    if let Some(identity) = &access.identity {
+        command.push(" -oIdentitiesOnly=yes -i ");
+        command.push(quoted(identity)?);
+    }
+    if let Some(known) = &access.known_hosts {
+        command.push(" -oGlobalKnownHostsFile=/dev/null -oUserKnownHostsFile=");
+        command.push(quoted(known)?);
+    }
+    Ok(command)
+}
+
+/// git hands the command to a shell: what could mean something to it or to ssh's own `%` is refused.
+fn quoted(path: &Path) -> Result<&OsStr, SourceError> {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"/._-+".contains(&c);
+    let text = path.as_os_str();
+    if text.as_encoded_bytes().iter().all(|&c| plain(c)) {
+        Ok(text)
+    } else {
+        Err(SourceError::Start(format!("{} has a character that is not a-z A-Z 0-9 / . _ - +", path.display())))
+    }
+}

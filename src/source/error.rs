@@ -1,0 +1,269 @@
+//! Why a repository could not be asked, fetched or read, told to the sysadmin: what, where, why and
+//! what to do. What git prints is sorted here into these kinds by its (unlocalised) words; what no
+//! pattern knows is shown as git said it, cleaned.
+
+use std::time::Duration;
+
+use super::clean;
+use super::origin::{Origin, Way};
+
+/// See the file's header. URLs in it are as they may be shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    #[error("the repository URL `{url}` is not asked: {why}")]
+    BadUrl { url: String, why: String },
+    #[error("the repository {url} is not there (or may not be read): {said}. Check `url` in [repo]")]
+    Gone { url: String, said: String },
+    #[error("the host name `{host}` of {url} was not resolved. Check `url` in [repo] and this host's DNS")]
+    NoSuchHost { url: String, host: String },
+    #[error("{host} does not answer for {url}: {said}. Check the network, firewall and port")]
+    Unreachable { url: String, host: String, said: String },
+    #[error("{url} wants a login that was not given or not accepted: {said}. {advice}")]
+    Refused { url: String, said: String, advice: &'static str },
+    #[error(
+        "the ssh host key of {host} is unknown or has changed, so {url} was not asked: {said}. Compare it with the \
+         server's own, then add it to ~/.ssh/known_hosts of shipbell's user (ssh-keyscan {host})"
+    )]
+    HostKey { url: String, host: String, said: String },
+    #[error(
+        "the TLS certificate of {host} is not trusted, so {url} was not asked: {said}. Install its CA on this host"
+    )]
+    Certificate { url: String, host: String, said: String },
+    #[error("{url} answers with a redirect, which is not followed. Write the new URL as `url` in [repo]")]
+    Redirected { url: String },
+    #[error("{what} {url} timed out after {seconds} s and was ended. The server accepts but does not answer in time")]
+    TimedOut { what: &'static str, url: String, seconds: u64 },
+    #[error("{name} is no longer in {url}: it went away between asking and fetching. The next poll looks again")]
+    RefGone { url: String, name: String },
+    #[error("{url} lists more than {megabytes} MB of refs, which is more than is read")]
+    TooMuch { url: String, megabytes: usize },
+    #[error("the answer of {url} is not what git ls-remote prints: {line}")]
+    Nonsense { url: String, line: String },
+    #[error("{url} is a SHA-256 repository; only SHA-1 repositories can be read in this version")]
+    Sha256 { url: String },
+    #[error("the disk is full, so {url} could not be fetched: {said}. Free space where the mirrors are")]
+    DiskFull { url: String, said: String },
+    #[error("the mirror of {url} is damaged: {said}. It is moved aside and fetched anew")]
+    Damaged { url: String, said: String },
+    #[error("the mirror of {url} is locked: {said}. If it stays so, no other git may work in the mirrors' directory")]
+    Locked { url: String, said: String },
+    #[error("git {what} {url} failed: {said}")]
+    Git { what: &'static str, url: String, said: String },
+    #[error("the program `git` was not found in {path}. Install it (apt-get install git)")]
+    NoGit { path: &'static str },
+    #[error("git could not be started: {0}")]
+    Start(String),
+    #[error("the commit {commit} is not in the mirror of this repository")]
+    NoCommit { commit: String },
+    #[error("the mirror {path}: {why}")]
+    Mirror { path: String, why: String },
+}
+
+impl SourceError {
+    /// Whether the mirror itself is the trouble, so that a new one helps.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+
+    /// How long a child may take, for its message.
+    pub(super) fn timed_out(what: &'static str, origin: &Origin, deadline: Duration) -> Self {
+        Self::TimedOut { what, url: shown(origin), seconds: deadline.as_secs().max(1) }
+    }
+}
+
+fn shown(origin: &Origin) -> String {
+    super::origin::shown(&origin.url)
+}
+
+const HOST_KEY: &[&str] =
+    &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "host key is known"];
+const NO_HOST: &[&str] =
+    &["Could not resolve host", "Name or service not known", "Temporary failure in name resolution"];
+const CERTIFICATE: &[&str] = &["certificate", "SSL peer", "unable to get local issuer"];
+const REFUSED: &[&str] = &[
+    "could not read Username",
+    "could not read Password",
+    "Authentication failed",
+    "Permission denied (",
+    "error: 401",
+    "error: 403",
+    "Too many authentication failures",
+];
+const UNREACHABLE: &[&str] = &[
+    "Connection refused",
+    "Connection timed out",
+    "Failed to connect",
+    "Couldn't connect",
+    "No route to host",
+    "Network is unreachable",
+    "Connection reset",
+    "Connection closed",
+    "Operation too slow",
+    "error: 5",
+];
+const GONE: &[&str] = &[
+    "does not appear to be a git repository",
+    "repository not found",
+    "Repository not found",
+    "not found",
+    "does not exist",
+    "error: 404",
+    "error: 410",
+    "no such path",
+    "not a git repository",
+];
+const REDIRECTED: &[&str] = &["error: 301", "error: 302", "error: 303", "error: 307", "error: 308", "redirect"];
+const FULL: &[&str] = &["No space left on device", "Disk quota exceeded"];
+const LOCKED: &[&str] = &[".lock': File exists", "cannot lock ref", "Unable to create '"];
+const DAMAGED: &[&str] = &[
+    "is corrupt",
+    "object file",
+    "bad object",
+    "invalid object",
+    "bad packed object",
+    "pack signature mismatch",
+    "does not match index",
+    "missing blob",
+    "missing tree",
+    "missing commit",
+    "bad config",
+    "invalid sha1 pointer",
+];
+
+/// What git's words mean. `mirror`: the path of the mirror that it worked in.
+pub(super) fn sort(what: &'static str, origin: &Origin, mirror: Option<&str>, stderr: &[u8]) -> SourceError {
+    let raw = String::from_utf8_lossy(stderr);
+    let has = |words: &[&str]| words.iter().any(|word| raw.contains(word));
+    let (url, host, said) =
+        (shown(origin), clean::line(origin.place.as_bytes(), clean::TEXT_MAX), clean::stderr(stderr));
+    // Words about the mirror, not the remote, name its path.
+    let local = mirror.is_some_and(|path| raw.contains(path));
+    if let Some(name) = raw.lines().find_map(|line| line.split_once("couldn't find remote ref ")).map(|(_, name)| name)
+    {
+        return SourceError::RefGone { url, name: clean::line(name.as_bytes(), clean::TEXT_MAX) };
+    }
+    if has(FULL) {
+        SourceError::DiskFull { url, said }
+    } else if local && has(&["not a git repository"]) {
+        SourceError::Damaged { url, said }
+    } else if has(&["mismatched algorithms"]) {
+        SourceError::Sha256 { url }
+    } else if mirror.is_some() && has(LOCKED) {
+        SourceError::Locked { url, said }
+    } else if mirror.is_some() && has(DAMAGED) && !raw.contains("remote: ") && !raw.contains("remote error") {
+        SourceError::Damaged { url, said }
+    } else if has(HOST_KEY) {
+        SourceError::HostKey { url, host, said }
+    } else if has(NO_HOST) {
+        SourceError::NoSuchHost { url, host }
+    } else if origin.way == Way::Https && has(CERTIFICATE) {
+        SourceError::Certificate { url, host, said }
+    } else if has(REFUSED) {
+        SourceError::Refused { url, said, advice: advice(origin.way) }
+    } else if has(REDIRECTED) {
+        SourceError::Redirected { url }
+    } else if has(UNREACHABLE) {
+        SourceError::Unreachable { url, host, said }
+    } else if has(GONE) {
+        SourceError::Gone { url, said }
+    } else {
+        SourceError::Git { what, url, said }
+    }
+}
+
+fn advice(way: Way) -> &'static str {
+    match way {
+        Way::Ssh => "Give shipbell's user a key (~/.ssh) that the server accepts for reading",
+        Way::Http | Way::Https => {
+            "`credential` is not yet there: until then make it readable without login, or use ssh"
+        }
+        Way::File => "Let shipbell's user read that directory",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gits_words_are_sorted() {
+        let https = Origin::parse("https://git.example.org/a.git").unwrap();
+        let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
+        let file = Origin::parse("/srv/a.git").unwrap();
+        let kind = |origin: &Origin, mirror, text: &str| match sort("fetch", origin, mirror, text.as_bytes()) {
+            SourceError::Gone { .. } => "gone",
+            SourceError::NoSuchHost { .. } => "no host",
+            SourceError::Unreachable { .. } => "unreachable",
+            SourceError::Refused { .. } => "refused",
+            SourceError::HostKey { .. } => "host key",
+            SourceError::Certificate { .. } => "certificate",
+            SourceError::Redirected { .. } => "redirected",
+            SourceError::RefGone { .. } => "ref gone",
+            SourceError::Damaged { .. } => "damaged",
+            SourceError::Locked { .. } => "locked",
+            SourceError::DiskFull { .. } => "full",
+            SourceError::Sha256 { .. } => "sha256",
+            _ => "git",
+        };
+        let mirror = Some("/m/x.git");
+        for (origin, mirror, text, expected) in [
+            (
+                &https,
+                None,
+                "fatal: unable to access 'https://git.example.org/a.git/': Could not resolve host: git",
+                "no host",
+            ),
+            (&https, None, "fatal: repository 'https://git.example.org/a.git/' not found", "gone"),
+            (
+                &https,
+                None,
+                "fatal: could not read Username for 'https://git.example.org': terminal prompts disabled",
+                "refused",
+            ),
+            (
+                &https,
+                None,
+                "fatal: unable to access 'x': server certificate verification failed. CAfile: none",
+                "certificate",
+            ),
+            (&https, None, "fatal: unable to access 'x': The requested URL returned error: 301", "redirected"),
+            (&https, None, "fatal: unable to access 'x': The requested URL returned error: 503", "unreachable"),
+            (
+                &https,
+                None,
+                "fatal: unable to access 'x': Failed to connect to h port 1: Connection refused",
+                "unreachable",
+            ),
+            (&ssh, None, "No ED25519 host key is known for h and you have requested strict checking.", "host key"),
+            (&ssh, None, "git@h: Permission denied (publickey).", "refused"),
+            (&ssh, None, "ssh: Could not resolve hostname h: Name or service not known", "no host"),
+            (&file, None, "fatal: '/srv/a.git' does not appear to be a git repository", "gone"),
+            (&file, mirror, "fatal: couldn't find remote ref refs/heads/x", "ref gone"),
+            (&file, mirror, "fatal: not a git repository: '/m/x.git'", "damaged"),
+            (&file, mirror, "error: object file /m/x.git/objects/aa/b is empty", "damaged"),
+            (
+                &file,
+                mirror,
+                "error: cannot lock ref 'refs/shipbell/heads/a': Unable to create '/m/x.git/a.lock': File exists.",
+                "locked",
+            ),
+            (&file, mirror, "fatal: write error: No space left on device", "full"),
+            (&file, mirror, "fatal: mismatched algorithms: client sha1; server sha256", "sha256"),
+            (&file, mirror, "fatal: something new", "git"),
+        ] {
+            assert_eq!(kind(origin, mirror, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_says_what_where_why_and_what_to_do() {
+        let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
+        let error = sort("asking", &ssh, None, b"x\x1b[31m\ngit@git.example.org: Permission denied (publickey).\n");
+        assert_eq!(
+            error.to_string(),
+            "git@git.example.org:a.git wants a login that was not given or not accepted: x\u{fffd}[31m; \
+             git@git.example.org: Permission denied (publickey).. Give shipbell's user a key (~/.ssh) that the server \
+             accepts for reading"
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! Getting refs into a mirror: one `git fetch` child, at most one at a time per mirror. Every refspec
+//! is forced, nothing is pruned, no garbage is collected: what runs borrow stays. Which refs, and
+//! what is done where it fails, is the poller's.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::child::{self, Access, Call};
+use super::error::SourceError;
+use super::mirror;
+use super::origin::Origin;
+use crate::model::commit::RefName;
+
+/// Fetches `refs` of `url`, and the tags that point into their history. Waits for a fetch into the
+/// same mirror that is going on.
+///
+/// # Errors
+/// If the remote does not give them in time.
+pub async fn fetch(mirror: &Path, url: &str, refs: &[RefName], deadline: Duration) -> Result<(), SourceError> {
+    fetch_with(mirror, url, &Access::default(), refs, deadline).await
+}
+
+/// The same, with a key and known hosts of its own.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_with(
+    mirror: &Path,
+    url: &str,
+    access: &Access,
+    refs: &[RefName],
+    deadline: Duration,
+) -> Result<(), SourceError> {
+    let origin = Origin::parse(url)?;
+    if refs.is_empty() {
+        return Ok(());
+    }
+    let turn = turn_of(mirror);
+    let Ok(_held) = tokio::time::timeout(deadline, turn.lock()).await else {
+        return Err(SourceError::timed_out("waiting to fetch", &origin, deadline));
+    };
+    // What stands in the mirror's config is ours to the byte, whoever wrote to it.
+    mirror::restore_config(mirror)?;
+    let call = Call {
+        what: "fetching",
+        origin: &origin,
+        access,
+        git_dir: Some(mirror),
+        args: ARGS.iter().copied().chain([url]).map(Into::into).collect(),
+        input: refspecs(refs).into_bytes(),
+        patience: 120,
+        stdout_max: 1 << 20,
+        deadline,
+    };
+    child::run(call).await.map(|_| ())
+}
+
+const ARGS: &[&str] = &[
+    "fetch",
+    "--quiet",
+    "--force",
+    "--no-write-fetch-head",
+    "--no-auto-maintenance",
+    "--no-prune",
+    "--no-recurse-submodules",
+    "--no-show-forced-updates",
+    "--refmap=",
+    "--stdin",
+    "--",
+];
+
+fn refspecs(refs: &[RefName]) -> String {
+    refs.iter().fold(String::new(), |mut text, name| {
+        let _ = writeln!(text, "+{name}:{}", mirror::local_name(name));
+        text
+    })
+}
+
+/// One lock per mirror, as long as somebody has it.
+fn turn_of(mirror: &Path) -> Arc<AsyncMutex<()>> {
+    static TURNS: LazyLock<Mutex<HashMap<PathBuf, Weak<AsyncMutex<()>>>>> = LazyLock::new(Mutex::default);
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| turn.strong_count() > 0);
+    if let Some(turn) = turns.get(mirror).and_then(Weak::upgrade) {
+        return turn;
+    }
+    let turn = Arc::default();
+    turns.insert(mirror.to_owned(), Arc::downgrade(&turn));
+    turn
+}

@@ -1,0 +1,245 @@
+//! When repositories are looked at: one task per URL however many pipelines use it, so that a server
+//! which hangs delays nobody else. Failing ones are asked ever less often, a poke asks now. What was
+//! said once is not said again; what the pipeline does not seem to have heard is, after a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{Instant, sleep_until};
+
+use super::mirror::Mirrors;
+use super::poll::{Deadlines, Look, Target, look};
+use super::remote::Remote;
+use crate::model::catalog::Pipeline;
+use crate::model::commit::{CommitId, RefName};
+use crate::model::event::Event;
+use crate::model::name::PipelineName;
+
+const DEADLINES: Deadlines = Deadlines { ask: Duration::from_secs(60), fetch: Duration::from_secs(600) };
+/// No URL is asked more often, whoever pokes.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+const BACK_OFF_MAX: Duration = Duration::from_secs(600);
+/// Something said but, by what the pipeline knows, not heard, is said again after so long.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// Up to so many new repositories are asked at once; more are spread out.
+const AT_ONCE: usize = 8;
+
+type Targets = watch::Receiver<Arc<Vec<Target>>>;
+
+/// Looks at all repositories at their intervals.
+pub struct Poller<T> {
+    mirrors: Mirrors,
+    targets: Targets,
+    tell: T,
+    urls: BTreeMap<String, Urls>,
+}
+
+/// The task of one URL; dropped, it ends, and its children with it.
+struct Urls {
+    poke: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Drop for Urls {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Pokes the poller; dropped, it stops.
+pub struct PollerHandle {
+    pokes: mpsc::UnboundedSender<PipelineName>,
+    task: JoinHandle<()>,
+}
+
+impl PollerHandle {
+    /// Looks at the repository of this pipeline now.
+    pub fn poke(&self, pipeline: &PipelineName) {
+        let _ = self.pokes.send(pipeline.clone());
+    }
+}
+
+impl Drop for PollerHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<T: Fn(Event) + Send + Sync + Clone + 'static> Poller<T> {
+    /// Starts looking at the `targets`, which may change at any time; `tell` hears what is seen. Needs
+    /// a tokio runtime around it.
+    pub fn start(mirrors: Mirrors, targets: Targets, tell: T) -> PollerHandle {
+        let (pokes, poked) = mpsc::unbounded_channel();
+        let poller = Self { mirrors, targets, tell, urls: BTreeMap::new() };
+        PollerHandle { pokes, task: tokio::spawn(poller.run(poked)) }
+    }
+
+    async fn run(mut self, mut poked: mpsc::UnboundedReceiver<PipelineName>) {
+        loop {
+            let now = self.targets.borrow_and_update().clone();
+            self.follow(&now);
+            tokio::select! {
+                changed = self.targets.changed() => if changed.is_err() { return },
+                pipeline = poked.recv() => match pipeline {
+                    Some(pipeline) => self.poke(&now, &pipeline),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// One task for each URL that is wanted, none for others.
+    fn follow(&mut self, targets: &[Target]) {
+        let wanted: BTreeSet<&str> = targets.iter().map(|target| target.url.as_str()).collect();
+        self.urls.retain(|url, _| wanted.contains(url.as_str()));
+        let new: Vec<&str> = wanted.into_iter().filter(|url| !self.urls.contains_key(*url)).collect();
+        for url in &new {
+            let poke = Arc::new(Notify::new());
+            let site = Site {
+                url: (*url).to_owned(),
+                mirrors: self.mirrors.clone(),
+                targets: self.targets.clone(),
+                poke: poke.clone(),
+                tell: self.tell.clone(),
+                seen: BTreeMap::new(),
+                told: BTreeMap::new(),
+                last: None,
+                failures: 0,
+            };
+            let task = tokio::spawn(site.run(first_wait(url, new.len()))).abort_handle();
+            self.urls.insert((*url).to_owned(), Urls { poke, task });
+        }
+    }
+
+    fn poke(&self, targets: &[Target], pipeline: &PipelineName) {
+        let urls = targets.iter().filter(|target| target.pipeline.name == *pipeline).map(|target| &target.url);
+        urls.filter_map(|url| self.urls.get(url)).for_each(|site| site.poke.notify_one());
+    }
+}
+
+/// At once where there are few; else up to five seconds, by the URL, so the same after each start.
+fn first_wait(url: &str, new: usize) -> Duration {
+    if new <= AT_ONCE {
+        return Duration::ZERO;
+    }
+    let spread = u64::try_from(new).unwrap_or(u64::MAX).saturating_mul(25).min(5000);
+    let hash = Sha256::digest(url).iter().take(7).fold(0_u64, |sum, &byte| (sum << 8) | u64::from(byte));
+    Duration::from_millis(hash % spread)
+}
+
+/// What was last said of a pipeline.
+struct Told {
+    head: Option<RefName>,
+    tips: BTreeMap<RefName, CommitId>,
+    answered: bool,
+    trouble: Option<String>,
+    at: Instant,
+}
+
+/// One URL.
+struct Site<T> {
+    url: String,
+    mirrors: Mirrors,
+    targets: Targets,
+    poke: Arc<Notify>,
+    tell: T,
+    /// The pipelines as they were at the last look: a changed one is looked at now.
+    seen: BTreeMap<PipelineName, Arc<Pipeline>>,
+    told: BTreeMap<PipelineName, Told>,
+    last: Option<Arc<Remote>>,
+    failures: u32,
+}
+
+impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
+    async fn run(mut self, first: Duration) {
+        let mut due = Instant::now() + first;
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = self.poke.notified() => {
+                    self.failures = 0;
+                }
+                changed = self.targets.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // While the first look is due there is nothing to hurry.
+                    if self.seen.is_empty() || !self.is_changed() {
+                        due = due.min(Instant::now() + self.wait());
+                        continue;
+                    }
+                }
+            }
+            let began = Instant::now();
+            self.look().await;
+            due = began + self.wait();
+            sleep_until(began + INTERVAL_MIN).await;
+        }
+    }
+
+    /// Mine of all targets, as they are now.
+    fn mine(&mut self) -> Vec<Target> {
+        let all = self.targets.borrow_and_update().clone();
+        all.iter().filter(|target| target.url == self.url).cloned().collect()
+    }
+
+    /// Whether a pipeline came or its file changed since the last look.
+    fn is_changed(&mut self) -> bool {
+        let mine = self.mine();
+        mine.iter().any(|target| self.seen.get(&target.pipeline.name) != Some(&target.pipeline))
+    }
+
+    /// Until the next look: the smallest interval; after failures longer, with jitter.
+    fn wait(&mut self) -> Duration {
+        let every = self.mine().iter().map(|target| target.every).min().unwrap_or(BACK_OFF_MAX).max(INTERVAL_MIN);
+        if self.failures == 0 {
+            return every;
+        }
+        let most = BACK_OFF_MAX.min(every.saturating_mul(10)).max(every);
+        let longer = every.saturating_mul(1 << self.failures.min(10)).min(most);
+        let jitter = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
+        longer.mul_f64(0.8 + 0.4 * jitter)
+    }
+
+    async fn look(&mut self) {
+        let mine = self.mine();
+        let looked = look(&self.mirrors, &self.url, &mine, DEADLINES, self.last.as_deref()).await;
+        self.failures = if looked.remote.is_some() { 0 } else { self.failures.saturating_add(1) };
+        self.last = looked.remote;
+        self.seen = mine.into_iter().map(|target| (target.pipeline.name.clone(), target.pipeline)).collect();
+        self.told.retain(|pipeline, _| self.seen.contains_key(pipeline));
+        for look in looked.looks {
+            if self.is_worth_telling(&look) {
+                look.events().for_each(|event| (self.tell)(event));
+            }
+        }
+    }
+
+    /// The first look, every change, and news that the pipeline seems not to have heard.
+    fn is_worth_telling(&mut self, look: &Look) -> bool {
+        let heads = look.answer.iter().flat_map(|answer| &answer.heads);
+        let now = Told {
+            head: look.answer.as_ref().and_then(|answer| answer.head.clone()),
+            tips: heads.map(|head| (head.git_ref.clone(), head.commit.id.clone())).collect(),
+            answered: look.answer.is_some(),
+            trouble: look.trouble.clone(),
+            at: Instant::now(),
+        };
+        let same = |told: &&Told| {
+            told.head == now.head
+                && told.tips == now.tips
+                && told.answered == now.answered
+                && told.trouble == now.trouble
+                && (!look.news || told.at + SAY_AGAIN > now.at)
+        };
+        if self.told.get(&look.pipeline).filter(same).is_some() {
+            return false;
+        }
+        self.told.insert(look.pipeline.clone(), now);
+        true
+    }
+}

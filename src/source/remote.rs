@@ -1,0 +1,123 @@
+//! Asking a remote what it has: `git ls-remote`, read strictly and within bounds. Refs other than
+//! branches and tags are passed over, and so are names that git itself would not accept.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::child::{self, Access, Call};
+use super::clean;
+use super::error::SourceError;
+use super::origin::{self, Origin};
+use crate::model::commit::{CommitId, RefName};
+
+/// Some 700,000 refs.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// What a repository has now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remote {
+    /// The branch that HEAD points to; `None` where it points to none, or to one without a commit.
+    pub head: Option<RefName>,
+    /// Branches and tags; of an annotated tag what it points to.
+    pub refs: BTreeMap<RefName, CommitId>,
+}
+
+/// Asks `url` what it has. An empty repository is a good answer.
+///
+/// # Errors
+/// If the repository gives no answer in time.
+pub async fn ask(url: &str, deadline: Duration) -> Result<Remote, SourceError> {
+    ask_with(url, &Access::default(), deadline).await
+}
+
+/// The same, with a key and known hosts of its own.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_with(url: &str, access: &Access, deadline: Duration) -> Result<Remote, SourceError> {
+    let origin = Origin::parse(url)?;
+    let args = ["ls-remote", "--quiet", "--symref", "--", url].map(Into::into).to_vec();
+    let call = Call {
+        what: "asking",
+        origin: &origin,
+        access,
+        git_dir: None,
+        args,
+        input: Vec::new(),
+        patience: 30,
+        stdout_max: ANSWER_MAX,
+        deadline,
+    };
+    let answer = child::run(call).await?;
+    parse(&answer).map_err(|line| SourceError::Nonsense { url: origin::shown(url), line })
+}
+
+/// Reads `OBJECT<TAB>REF` and `ref: REF<TAB>HEAD`. An annotated tag comes twice: the tag itself, then
+/// what it points to as `REF^{}`.
+fn parse(answer: &[u8]) -> Result<Remote, String> {
+    let mut remote = Remote::default();
+    let mut head = None;
+    for line in answer.split(|&c| c == b'\n').filter(|line| !line.is_empty()) {
+        let nonsense = || clean::line(line, 120);
+        let tab = line.iter().position(|&c| c == b'\t').ok_or_else(nonsense)?;
+        let (left, right) = line.split_at(tab);
+        let (Ok(left), Ok(right)) = (str::from_utf8(left), str::from_utf8(right.get(1..).unwrap_or_default())) else {
+            continue;
+        };
+        if let Some(target) = left.strip_prefix("ref: ") {
+            if right == "HEAD" {
+                head = RefName::new(target).ok();
+            }
+            continue;
+        }
+        let id = CommitId::new(left).map_err(|_| nonsense())?;
+        if let Ok(name) = RefName::new(right.strip_suffix("^{}").unwrap_or(right)) {
+            remote.refs.insert(name, id);
+        }
+    }
+    remote.head = head.filter(|head| !head.is_tag() && remote.refs.contains_key(head));
+    Ok(remote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(digit: char) -> String {
+        digit.to_string().repeat(40)
+    }
+
+    #[test]
+    fn an_answer_is_read() {
+        let (a, b, c) = (id('a'), id('b'), id('c'));
+        let text = format!(
+            "ref: refs/heads/main\tHEAD\n{a}\tHEAD\n{a}\trefs/heads/main\n{b}\trefs/heads/-odd\n{b}\trefs/pull/1/head\n\
+             {b}\trefs/tags/v1\n{c}\trefs/tags/v1^{{}}\n"
+        );
+        let remote = parse(text.as_bytes()).unwrap();
+        assert_eq!(remote.head, Some(RefName::branch("main").unwrap()));
+        let refs: Vec<_> = remote.refs.iter().map(|(name, id)| (name.as_str(), id.as_str())).collect();
+        assert_eq!(refs, [("refs/heads/main", a.as_str()), ("refs/tags/v1", c.as_str())]);
+    }
+
+    #[test]
+    fn empty_unborn_detached_and_strange_answers() {
+        assert_eq!(parse(b"").unwrap(), Remote::default());
+        let unborn = format!("ref: refs/heads/main\tHEAD\n{}\trefs/heads/dev\n", id('a'));
+        assert_eq!(parse(unborn.as_bytes()).unwrap().head, None);
+        let detached = format!("{}\tHEAD\n{}\trefs/heads/dev\n", id('a'), id('a'));
+        assert_eq!(parse(detached.as_bytes()).unwrap().head, None);
+        let not_utf8 = [id('a').as_bytes(), b"\trefs/heads/\xff\n"].concat();
+        assert!(parse(&not_utf8).unwrap().refs.is_empty());
+        for bad in ["hello\n", "xyz\trefs/heads/main\n", "\trefs/heads/main\n", "<html>\t</html>\n"] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            let _ = parse(&bytes);
+        }
+    }
+}
