@@ -45,3 +45,20 @@ drop_in() {
   printf '[Service]\n%s\n' "$1" >/etc/systemd/system/shipbell.service.d/test.conf
   systemctl daemon-reload
 }
+
+# job_file NAME: its text comes on standard input.
+job_file() { install -m 0644 /dev/stdin "/etc/shipbell/jobs.d/$1.toml"; }
+
+# as_service COMMAND...: as the unit's user, with the unit's directories.
+as_service() { setpriv --reuid=shipbell --regid=shipbell --clear-groups "$@" >/dev/null 2>&1; }
+
+another_daemon_than() {
+  local now
+  now=$(property MainPID)
+  [ "$now" != "$1" ] && [ "$now" != 0 ] && [ "$(property ActiveState)" = active ]
+}
+
+# What is known of runs. RUN is PIPELINE/JOB#NUMBER.
+lines_of() { shipbell logs "$1" | grep -c '^line '; }
+log_has() { shipbell logs "$1" | grep -q "$2"; }
+outcome_is() { shipbell show "$1" --json | grep -q "\"outcome\": *\"$2\""; }
