@@ -1,6 +1,11 @@
 //! Questions about what is stored, each answered from one snapshot. Blocking: callers in async code
 //! use `spawn_blocking`.
 
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
 use crate::model::commit::{CommitId, CommitInfo, Sighting};
 use crate::model::event::{JournalLine, Standing};
 use crate::model::ledger::LedgerRow;
@@ -9,11 +14,21 @@ use crate::model::name::{JobKey, PipelineName, RunRef};
 use crate::model::request::Request;
 use crate::model::run::{Attempt, Run, StepReport};
 use crate::model::time::{Seconds, Timestamp};
-use crate::store::StoreError;
+use crate::store::{StoreError, journal, letters, open, requests, runs, schedules, sources};
 
 /// Reads beside the writer; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Reader {}
+pub struct Reader(Arc<Pool>);
+
+/// Connections that nobody uses just now.
+#[derive(Debug)]
+struct Pool {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// Connections kept open for the next question.
+const IDLE_MAX: usize = 4;
 
 /// Which runs. The default is the newest 50 of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,89 +61,112 @@ impl Default for RunFilter {
     }
 }
 
-/// All fail only if the database cannot be read.
-#[allow(clippy::missing_errors_doc)]
 impl Reader {
-    pub fn run(&self, _run: &RunRef) -> Result<Option<Run>, StoreError> {
-        Ok(None)
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let first = open::reader(path)?;
+        Ok(Self(Arc::new(Pool { path: path.to_owned(), idle: Mutex::new(vec![first]) })))
+    }
+
+    /// Asks within one snapshot.
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut db = match idle {
+            Some(db) => db,
+            None => open::reader(&self.0.path)?,
+        };
+        let snapshot = db.transaction()?;
+        let answer = question(&snapshot)?;
+        snapshot.finish()?;
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(db);
+        }
+        Ok(answer)
+    }
+}
+
+/// All fail only if the database cannot be read.
+impl Reader {
+    pub fn run(&self, run: &RunRef) -> Result<Option<Run>, StoreError> {
+        self.ask(|db| runs::one(db, run))
     }
 
     /// Newest first, in the order of recording (which a stepped clock cannot disturb).
-    pub fn runs(&self, _filter: &RunFilter) -> Result<Vec<Run>, StoreError> {
-        Ok(Vec::new())
+    pub fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, StoreError> {
+        self.ask(|db| runs::filtered(db, filter))
     }
 
     /// The place of a run in the order of recording, for [`RunFilter::before_seq`].
-    pub fn seq(&self, _run: &RunRef) -> Result<Option<u64>, StoreError> {
-        Ok(None)
+    pub fn seq(&self, run: &RunRef) -> Result<Option<u64>, StoreError> {
+        self.ask(|db| runs::seq(db, run))
     }
 
-    pub fn attempts(&self, _run: &RunRef) -> Result<Vec<Attempt>, StoreError> {
-        Ok(Vec::new())
+    pub fn attempts(&self, run: &RunRef) -> Result<Vec<Attempt>, StoreError> {
+        self.ask(|db| runs::attempts(db, run))
     }
 
-    pub fn steps(&self, _run: &RunRef, _attempt: u32) -> Result<Vec<StepReport>, StoreError> {
-        Ok(Vec::new())
+    pub fn steps(&self, run: &RunRef, attempt: u32) -> Result<Vec<StepReport>, StoreError> {
+        self.ask(|db| runs::steps(db, run, attempt))
     }
 
-    pub fn request(&self, _id: u64) -> Result<Option<Request>, StoreError> {
-        Ok(None)
+    pub fn request(&self, id: u64) -> Result<Option<Request>, StoreError> {
+        self.ask(|db| requests::one(db, id))
     }
 
-    pub fn request_of_slot(&self, _slot: &str) -> Result<Option<Request>, StoreError> {
-        Ok(None)
+    pub fn request_of_slot(&self, slot: &str) -> Result<Option<Request>, StoreError> {
+        self.ask(|db| requests::of_slot(db, slot))
     }
 
     /// Oldest first.
-    pub fn requests_of(&self, _run: &RunRef) -> Result<Vec<Request>, StoreError> {
-        Ok(Vec::new())
+    pub fn requests_of(&self, run: &RunRef) -> Result<Vec<Request>, StoreError> {
+        self.ask(|db| requests::of_run(db, run))
     }
 
     /// Newest first.
-    pub fn recent_requests(&self, _limit: usize) -> Result<Vec<Request>, StoreError> {
-        Ok(Vec::new())
+    pub fn recent_requests(&self, limit: usize) -> Result<Vec<Request>, StoreError> {
+        self.ask(|db| requests::recent(db, limit))
     }
 
-    pub fn letter(&self, _id: u64) -> Result<Option<Letter>, StoreError> {
-        Ok(None)
+    pub fn letter(&self, id: u64) -> Result<Option<Letter>, StoreError> {
+        self.ask(|db| letters::one(db, id))
     }
 
     /// Letters that wait after an error, and those given up after a try within the last seven days.
-    pub fn undelivered(&self, _now: Timestamp) -> Result<Vec<Letter>, StoreError> {
-        Ok(Vec::new())
+    pub fn undelivered(&self, now: Timestamp) -> Result<Vec<Letter>, StoreError> {
+        self.ask(|db| letters::undelivered(db, now))
     }
 
     /// Newest first.
-    pub fn journal(&self, _subject: Option<&str>, _limit: usize) -> Result<Vec<JournalLine>, StoreError> {
-        Ok(Vec::new())
+    pub fn journal(&self, subject: Option<&str>, limit: usize) -> Result<Vec<JournalLine>, StoreError> {
+        self.ask(|db| journal::lines(db, subject, limit))
     }
 
-    pub fn standings(&self, _pipeline: &PipelineName, _commits: &[CommitId]) -> Result<Vec<Standing>, StoreError> {
-        Ok(Vec::new())
+    pub fn standings(&self, pipeline: &PipelineName, commits: &[CommitId]) -> Result<Vec<Standing>, StoreError> {
+        self.ask(|db| sources::standings(db, pipeline, commits))
     }
 
     /// Newest first.
-    pub fn ledger(&self, _job: &JobKey, _limit: usize) -> Result<Vec<LedgerRow>, StoreError> {
-        Ok(Vec::new())
+    pub fn ledger(&self, job: &JobKey, limit: usize) -> Result<Vec<LedgerRow>, StoreError> {
+        self.ask(|db| schedules::ledger(db, job, limit))
     }
 
     /// What is known of a commit that was once the head of a branch or tag.
-    pub fn commit(&self, _pipeline: &PipelineName, _id: &CommitId) -> Result<Option<CommitInfo>, StoreError> {
-        Ok(None)
+    pub fn commit(&self, pipeline: &PipelineName, id: &CommitId) -> Result<Option<CommitInfo>, StoreError> {
+        self.ask(|db| sources::commit(db, pipeline, id))
     }
 
     /// Newest first.
-    pub fn sightings(&self, _pipeline: &PipelineName, _limit: usize) -> Result<Vec<Sighting>, StoreError> {
-        Ok(Vec::new())
+    pub fn sightings(&self, pipeline: &PipelineName, limit: usize) -> Result<Vec<Sighting>, StoreError> {
+        self.ask(|db| sources::sightings(db, pipeline, limit))
     }
 
     /// Median duration of the last 20 successes.
-    pub fn usual(&self, _job: &JobKey) -> Result<Option<Seconds>, StoreError> {
-        Ok(None)
+    pub fn usual(&self, job: &JobKey) -> Result<Option<Seconds>, StoreError> {
+        self.ask(|db| runs::usual(db, job))
     }
 
     /// The newest success of the job with a lower number.
-    pub fn last_success_before(&self, _job: &JobKey, _run: u64) -> Result<Option<Run>, StoreError> {
-        Ok(None)
+    pub fn last_success_before(&self, job: &JobKey, run: u64) -> Result<Option<Run>, StoreError> {
+        self.ask(|db| runs::last_success_before(db, job, run))
     }
 }

@@ -1,0 +1,87 @@
+//! Letters: those that wait, and what became of the others.
+
+use rusqlite::{Connection, Row};
+
+use crate::model::letter::{Letter, LetterKind, LetterState};
+use crate::model::name::RunRef;
+use crate::model::time::{Seconds, Timestamp};
+use crate::store::sql::{Column, Count, Millis, Text, first, rows, upsert};
+
+/// How long a letter that was given up is shown as undelivered.
+const SHOWN: Seconds = Seconds(7 * 86_400);
+
+pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
+    let (kind, request, slot, run) = match &letter.kind {
+        LetterKind::Approval { request, slot } => ("approval", Some(request), Some(slot), None),
+        LetterKind::Decided { request } => ("decided", Some(request), None, None),
+        LetterKind::Unsatisfiable { request } => ("unsatisfiable", Some(request), None, None),
+        LetterKind::Failure { run } => ("failure", None, None, Some(run)),
+        LetterKind::Recovery { run } => ("recovery", None, None, Some(run)),
+        LetterKind::Unknown { run } => ("unknown", None, None, Some(run)),
+    };
+    let (state, not_before, at, problem) = match &letter.state {
+        LetterState::Waiting { not_before, last_error } => ("waiting", Some(*not_before), None, last_error.as_ref()),
+        LetterState::Sent { at } => ("sent", None, Some(*at), None),
+        LetterState::Dead { at, why } => ("dead", None, Some(*at), Some(why)),
+    };
+    let rest: &[Column<'_>] = &[
+        ("kind", &kind),
+        ("request", &request.map(|&id| Count(id))),
+        ("slot", &slot),
+        ("run", &run.map(Text)),
+        ("recipient", &letter.to),
+        ("created_at", &Millis(letter.created_at)),
+        ("attempts", &letter.attempts),
+        ("state", &state),
+        ("not_before", &not_before.map(Millis)),
+        ("problem", &problem),
+        ("state_at", &at.map(Millis)),
+    ];
+    upsert(db, "letters", &[("id", &Count(letter.id))], rest)
+}
+
+fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
+    let request = || row.get::<_, Count>("request").map(|id| id.0);
+    let run = || row.get::<_, Text<RunRef>>("run").map(|run| run.0);
+    let kind = match row.get::<_, String>("kind")?.as_str() {
+        "approval" => LetterKind::Approval { request: request()?, slot: row.get("slot")? },
+        "decided" => LetterKind::Decided { request: request()? },
+        "unsatisfiable" => LetterKind::Unsatisfiable { request: request()? },
+        "failure" => LetterKind::Failure { run: run()? },
+        "recovery" => LetterKind::Recovery { run: run()? },
+        // The table's CHECK leaves only `unknown`.
+        _ => LetterKind::Unknown { run: run()? },
+    };
+    let at = || row.get::<_, Millis>("state_at").map(|at| at.0);
+    let state = match row.get::<_, String>("state")?.as_str() {
+        "waiting" => {
+            LetterState::Waiting { not_before: row.get::<_, Millis>("not_before")?.0, last_error: row.get("problem")? }
+        }
+        "sent" => LetterState::Sent { at: at()? },
+        // The table's CHECK leaves only `dead`.
+        _ => LetterState::Dead { at: at()?, why: row.get("problem")? },
+    };
+    Ok(Letter {
+        id: row.get::<_, Count>("id")?.0,
+        kind,
+        to: row.get("recipient")?,
+        created_at: row.get::<_, Millis>("created_at")?.0,
+        state,
+        attempts: row.get("attempts")?,
+    })
+}
+
+pub fn one(db: &Connection, id: u64) -> rusqlite::Result<Option<Letter>> {
+    first(db, "SELECT * FROM letters WHERE id = ?", [Count(id)], letter)
+}
+
+pub fn waiting(db: &Connection) -> rusqlite::Result<Vec<Letter>> {
+    rows(db, "SELECT * FROM letters WHERE state = 'waiting'", [], letter)
+}
+
+/// A dead letter that was never tried is none of these: what it asked was over before it left.
+pub fn undelivered(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Letter>> {
+    let sql = "SELECT * FROM letters WHERE (state = 'waiting' AND problem IS NOT NULL) \
+               OR (state = 'dead' AND attempts > 0 AND state_at >= ?) ORDER BY id";
+    rows(db, sql, [Millis(SHOWN.before(now))], letter)
+}

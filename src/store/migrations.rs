@@ -1,0 +1,19 @@
+//! The schema's history: one file each, append-only, applied in order and each in a transaction of
+//! its own. `PRAGMA user_version` says how many a database has had.
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+
+/// Name and text of every migration, oldest first.
+pub const ALL: &[(&str, &str)] = &[("0001_initial", include_str!("migrations/0001_initial.sql"))];
+
+/// How many there are: the schema that this Shipbell knows.
+#[must_use]
+pub fn known() -> u32 {
+    u32::try_from(ALL.len()).unwrap_or(u32::MAX)
+}
+
+/// Brings a database up to date.
+pub(super) fn apply(db: &mut Connection) -> Result<(), rusqlite_migration::Error> {
+    Migrations::new(ALL.iter().map(|(_, sql)| M::up(sql).foreign_key_check()).collect()).to_latest(db)
+}
