@@ -1,5 +1,5 @@
 //! argv in, exit code out; nothing else.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    shipbell::cli::main(std::env::args_os())
 }

@@ -31,7 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("executor", &["sys", "model", "clock", "run", "launch"]),
     ("inbox", &["model", "pipeline"]),
     ("report", &["model", "config", "store", "inbox"]),
-    ("http", &["model", "pipeline", "config", "store", "executor", "inbox", "report"]),
+    ("http", &["sys", "model", "pipeline", "config", "store", "executor", "inbox", "report"]),
     ("upkeep", &["model", "clock", "store", "inbox"]),
     ("daemon", ABOVE_ALL),
     ("cli", ABOVE_ALL_AND_DAEMON),

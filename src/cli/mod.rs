@@ -1,1 +1,81 @@
-//! (being written)
+//! The commands: one file per family. They speak HTTP and JSON to the daemon over its control socket,
+//! except `daemon`, `check` and `demo`. What is shown is made by `pipeline::view`; here it is printed.
+
+mod act;
+mod args;
+mod client;
+mod exit;
+mod history;
+mod listing;
+mod logs;
+mod paint;
+mod show;
+mod status;
+mod target;
+mod vote;
+mod when;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::config::layout::Layout;
+
+use args::{Args, Command};
+use client::Client;
+use exit::Failure;
+use paint::Screen;
+
+/// What a command needs: where to ask, and where to print.
+struct Context {
+    client: Client,
+    screen: Screen,
+    json: bool,
+}
+
+/// Carries out a command line.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => return exit::usage(&error),
+    };
+    match dispatch(args) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(args: Args) -> Result<ExitCode, Failure> {
+    let layout = Layout::new(args.root.as_deref());
+    let client = Client::new(&layout);
+    let context = Context { client, screen: Screen::stdout(), json: args.json };
+    on_this_thread(command(&context, args.command))
+}
+
+/// Commands that ask the daemon need one thread and nothing more.
+fn on_this_thread<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::other(format!("cannot begin: {error}")))?.block_on(work)
+}
+
+async fn command(context: &Context, command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Status => status::status(context).await,
+        Command::History(query) => history::history(context, &query).await,
+        Command::Show { run } => show::show(context, &run).await,
+        Command::Logs(query) => logs::logs(context, &query).await,
+        Command::Next { n, job } => listing::next(context, n, job.as_ref()).await,
+        Command::Approvals => listing::approvals(context).await,
+        Command::Run(order) => act::run(context, &order).await,
+        Command::Cancel { run } => act::cancel(context, &run).await,
+        Command::Retry { run, follow } => act::retry(context, &run, follow).await,
+        Command::Approve { run, message } => vote::approve(context, &run, message).await,
+        Command::Reject { run, message } => vote::reject(context, &run, message).await,
+        Command::Resolve { pipeline, environment, state } => {
+            act::resolve(context, &pipeline, &environment, state).await
+        }
+        Command::Reload => act::reload(context).await,
+        Command::Poll { pipeline } => act::poll(context, &pipeline).await,
+    }
+}

@@ -1,4 +1,5 @@
-//! What is shown of Shipbell: by the commands, by the pages and as JSON, from the same values.
+//! What is shown of Shipbell (by the commands, by the pages and as JSON, from the same values) and what
+//! is asked of it over the control socket.
 //! Times are UTC, RFC 3339; zones and relative words are the printer's. Texts of commits and jobs
 //! are as strangers wrote them: make them safe at the edge. Builders are in `pipeline::view`.
 
@@ -355,4 +356,66 @@ pub struct ErrorView {
     /// `not-found`, `not-allowed`, `conflict`, `not-recorded`, `bad-request`, `internal`.
     pub kind: String,
     pub error: String,
+}
+
+/// `POST run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunOrder {
+    pub job: JobKey,
+    /// Branch or tag by its short name.
+    #[serde(default)]
+    pub git_ref: Option<String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+}
+
+/// `POST cancel`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelOrder {
+    pub run: RunRef,
+}
+
+/// `POST retry`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryOrder {
+    pub run: RunRef,
+}
+
+/// `POST approve` and `POST reject`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoteOrder {
+    pub run: RunRef,
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `POST resolve`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveOrder {
+    pub pipeline: PipelineName,
+    pub environment: EnvironmentName,
+    /// The deployment is live; false: it is not.
+    pub deployed: bool,
+}
+
+/// `POST poll`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PollOrder {
+    pub pipeline: PipelineName,
+}
+
+/// The answer to `POST reload`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReloadView {
+    pub schema: u32,
+    pub files_ok: usize,
+    pub files_broken: usize,
+    /// The messages of `shipbell check`.
+    pub problems: Vec<String>,
 }

@@ -1,0 +1,152 @@
+//! `shipbell logs [-f]`: a run's output, asked for by offset so that nothing is missed and nothing comes
+//! twice. Following ends with the run; its exit status is the run's.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::model::name::RunRef;
+use crate::model::run::Outcome;
+use crate::model::view::LogChunk;
+
+use super::Context;
+use super::args::LogsArgs;
+use super::exit::{FAILED, Failure, say};
+use super::paint::{Screen, safe, safe_line};
+
+/// Between two questions while nothing new comes.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Bytes asked for at once.
+const PIECE: u64 = 256 << 10;
+
+/// An unfinished line is held back until it is this long: a character or escape code may be cut in it.
+const LINE_MAX: usize = 8 << 10;
+
+pub(super) async fn logs(context: &Context, query: &LogsArgs) -> Result<ExitCode, Failure> {
+    let run = query.run.last(&context.client).await?;
+    let mut printer = Printer { screen: &context.screen, raw: query.raw, held: Vec::new() };
+    if query.follow && query.attempt.is_none() {
+        return Ok(end_code(follow(context, &run, &mut printer).await?));
+    }
+    let mut attempt = query.attempt;
+    let mut from = 0;
+    loop {
+        let chunk = piece(context, &run, attempt, from).await?;
+        if chunk.attempt == 0 {
+            printer.end()?;
+            return Err(Failure::not_found(format!("{run} has printed nothing: {}", not_begun(&chunk))));
+        }
+        attempt = Some(chunk.attempt);
+        printer.take(&chunk)?;
+        // Without -f, what is there now is all.
+        if chunk.next == from && (chunk.over || !query.follow) {
+            break;
+        }
+        if chunk.next == from {
+            tokio::time::sleep(PAUSE).await;
+        }
+        from = chunk.next;
+    }
+    printer.end()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn not_begun(chunk: &LogChunk) -> String {
+    match (&chunk.waits, chunk.outcome) {
+        (Some(why), _) => format!("it waits ({})", safe_line(why)),
+        (None, Some(outcome)) => format!("it ended as {outcome} before it began"),
+        (None, None) => "it is about to begin".into(),
+    }
+}
+
+/// The exit status of a command that followed a run.
+pub(super) fn end_code(outcome: Outcome) -> ExitCode {
+    if outcome == Outcome::Succeeded { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+/// Follows a run as `run --follow` and `retry --follow` do, and says how it ended.
+pub(super) async fn follow_to_end(context: &Context, run: &RunRef) -> Result<ExitCode, Failure> {
+    let mut printer = Printer { screen: &context.screen, raw: false, held: Vec::new() };
+    Ok(end_code(follow(context, run, &mut printer).await?))
+}
+
+/// Prints every attempt of a run as it happens, until the run is over.
+async fn follow(context: &Context, run: &RunRef, printer: &mut Printer<'_>) -> Result<Outcome, Failure> {
+    let (mut attempt, mut from) = (None, 0);
+    let (mut told, mut printed) = (None, 1);
+    loop {
+        let chunk = piece(context, run, attempt, from).await?;
+        attempt = attempt.or(Some(chunk.attempt).filter(|attempt| *attempt > 0));
+        if chunk.attempt > printed {
+            printed = chunk.attempt;
+            say(&format!("{run}: attempt {printed}"));
+        }
+        printer.take(&chunk)?;
+        let idle = chunk.next == from;
+        from = chunk.next;
+        if !idle {
+            continue;
+        }
+        if let Some(outcome) = chunk.outcome.filter(|_| chunk.over || chunk.attempt == 0) {
+            printer.end()?;
+            say(&format!("{run} {outcome}   shipbell show {run}"));
+            return Ok(outcome);
+        }
+        if chunk.over {
+            // This attempt is over and the run is not: the next attempt begins at its own beginning.
+            (attempt, from) = next_attempt(context, run, chunk.attempt, from).await?;
+        }
+        if chunk.waits.is_some() && chunk.waits != told {
+            say(&format!("{run} waits ({})", safe_line(chunk.waits.as_deref().unwrap_or_default())));
+            told = chunk.waits;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whether a later attempt has begun; otherwise this one stays in view.
+async fn next_attempt(context: &Context, run: &RunRef, old: u32, from: u64) -> Result<(Option<u32>, u64), Failure> {
+    let newest = piece(context, run, None, u64::MAX).await?;
+    Ok(if newest.attempt > old { (Some(old + 1), 0) } else { (Some(old), from) })
+}
+
+/// Bytes from `from` on; of the last attempt where none is named.
+async fn piece(context: &Context, run: &RunRef, attempt: Option<u32>, from: u64) -> Result<LogChunk, Failure> {
+    let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
+    let path = format!("/api/v1/runs/{}/log?from={from}&max={PIECE}{attempt}", run.id());
+    context.client.get(&path).await
+}
+
+struct Printer<'a> {
+    screen: &'a Screen,
+    raw: bool,
+    /// The beginning of a line whose end has not come yet.
+    held: Vec<u8>,
+}
+
+impl Printer<'_> {
+    fn take(&mut self, chunk: &LogChunk) -> Result<(), Failure> {
+        let bytes = STANDARD.decode(&chunk.data);
+        let bytes = bytes.map_err(|error| Failure::other(format!("the daemon's answer cannot be read: {error}")))?;
+        if self.raw {
+            return self.screen.print_bytes(&bytes);
+        }
+        self.held.extend(bytes);
+        let whole = self.held.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let ready = if whole == 0 && self.held.len() > LINE_MAX { self.held.len() } else { whole };
+        let rest = self.held.split_off(ready);
+        let lines = std::mem::replace(&mut self.held, rest);
+        self.screen.print(&safe(&String::from_utf8_lossy(&lines)))
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        let rest = std::mem::take(&mut self.held);
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.screen.print(&format!("{}\n", safe(&String::from_utf8_lossy(&rest))))
+    }
+}

@@ -1,0 +1,66 @@
+//! `shipbell approve` and `reject`. Who votes is known by the socket; on a terminal the environment's
+//! name is asked for, so that nobody approves by a slip of the finger.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use crate::model::name::RunRef;
+use crate::model::view::{AnswerView, ApprovalRow, ApprovalsView, VoteOrder};
+
+use super::Context;
+use super::exit::{FAILED, Failure};
+use super::listing::story;
+use super::paint::{safe, safe_line};
+use super::target::Target;
+use super::when::Reader;
+
+pub(super) async fn approve(context: &Context, target: &Target, message: Option<String>) -> Result<ExitCode, Failure> {
+    let run = target.asked(&context.client).await?;
+    if message.is_none() && std::io::stdin().is_terminal() && !confirmed(context, &run).await? {
+        return Err(Failure::new(FAILED, format!("nothing was decided; {run} still waits")));
+    }
+    vote(context, "/api/v1/approve", run, message.unwrap_or_default()).await
+}
+
+pub(super) async fn reject(context: &Context, target: &Target, message: String) -> Result<ExitCode, Failure> {
+    let run = target.asked(&context.client).await?;
+    if message.trim().is_empty() {
+        return Err(Failure::usage("say why: shipbell reject RUN -m REASON (everyone who was asked reads it)"));
+    }
+    vote(context, "/api/v1/reject", run, message).await
+}
+
+async fn vote(context: &Context, path: &str, run: RunRef, reason: String) -> Result<ExitCode, Failure> {
+    let answer: AnswerView = context.client.post(path, &VoteOrder { run: run.clone(), reason }).await?;
+    let text = if answer.text.is_empty() { "recorded".to_owned() } else { answer.text };
+    context.screen.print(&format!("{run}: {}\n", safe(&text)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what would be approved and asks for the environment's name. A run that nobody is asked about
+/// (it waits for a person in another way) is left to the daemon.
+async fn confirmed(context: &Context, run: &RunRef) -> Result<bool, Failure> {
+    let view: ApprovalsView = context.client.get("/api/v1/approvals").await?;
+    let Some(row) = view.open.iter().find(|row| row.run == *run) else { return Ok(true) };
+    let reader = Reader::new(view.now);
+    context.screen.print(&question(row, &reader))?;
+    let mut line = String::new();
+    let _ = std::io::stdout().flush();
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| Failure::other(format!("cannot read your answer: {error}")))?;
+    Ok(line.trim() == row.environment.as_str())
+}
+
+fn question(row: &ApprovalRow, reader: &Reader) -> String {
+    let commit = match &row.commit {
+        Some(commit) => format!("{} {} ({})", commit.id.short(), safe_line(&commit.subject), safe_line(&commit.author)),
+        None => "no commit".into(),
+    };
+    let mut text = format!("{}: {commit} to {}\n", row.run, row.environment);
+    for line in story(row, reader).iter().filter(|line| !line.starts_with("shipbell ")) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text.push_str(&format!("To approve, type the environment's name ({}): ", row.environment));
+    text
+}
