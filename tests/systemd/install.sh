@@ -3,22 +3,23 @@
 install_shipbell
 
 mode_of() { stat -c '%U:%G %a' "$1"; }
-check "the user exists" id shipbell
-equal "nobody logs in as it" /usr/sbin/nologin "$(getent passwd shipbell | cut -d: -f7)"
+for user in shipbell-job shipbell-deploy; do
+  equal "nobody logs in as $user" /usr/sbin/nologin "$(getent passwd $user | cut -d: -f7)"
+done
 equal "/etc/shipbell/jobs.d" "root:root 755" "$(mode_of /etc/shipbell/jobs.d)"
-equal "/etc/shipbell/credentials" "root:shipbell 750" "$(mode_of /etc/shipbell/credentials)"
-equal "/etc/shipbell/secrets" "root:root 700" "$(mode_of /etc/shipbell/secrets)"
+equal "/etc/shipbell/credentials" "root:root 700" "$(mode_of /etc/shipbell/credentials)"
 
-# The daemon's place is taken by a program that shows what a step would see.
+# The daemon's place is taken by a program that shows what the daemon has, and what it can hand on.
 drop_in 'Type=oneshot
 ExecStart=
-ExecStart=/bin/sh -c "id -un; umask; echo $STATE_DIRECTORY; touch /usr/x 2>/dev/null || echo read-only; grep NoNewPrivs /proc/self/status"
+ExecStart=/bin/sh -c "umask; echo $STATE_DIRECTORY $CACHE_DIRECTORY; touch /usr/x 2>/dev/null || echo read-only; grep -E NoNewPrivs\\|CapBnd /proc/self/status; setpriv --reuid=shipbell-job --regid=shipbell-job --clear-groups id -un"
 Restart=no
 StandardOutput=file:/run/seen'
 check "the unit starts" systemctl start shipbell
-equal "what a step sees" "shipbell 0022 /var/lib/shipbell/db:/var/lib/shipbell/executor:/var/lib/shipbell/runs read-only NoNewPrivs: 1" \
+equal "what the daemon has" \
+  "0022 /var/lib/shipbell/db /var/cache/shipbell read-only CapBnd: 00000000000000eb NoNewPrivs: 1 shipbell-job" \
   "$(tr -s '\n\t' '  ' </run/seen | sed 's/ $//')"
 equal "/var/lib/shipbell" "root:root 755" "$(mode_of /var/lib/shipbell)"
-for dir in /var/lib/shipbell/db /var/lib/shipbell/runs /var/lib/shipbell/executor /var/cache/shipbell /var/log/shipbell; do
-  equal $dir "shipbell:shipbell 750" "$(mode_of $dir)"
-done
+equal "/var/lib/shipbell/db" "root:root 700" "$(mode_of /var/lib/shipbell/db)"
+equal "/var/cache/shipbell" "root:root 755" "$(mode_of /var/cache/shipbell)"
+equal "/var/log/shipbell" "root:root 750" "$(mode_of /var/log/shipbell)"

@@ -49,9 +49,6 @@ drop_in() {
 # job_file NAME: its text comes on standard input.
 job_file() { install -m 0644 /dev/stdin "/etc/shipbell/jobs.d/$1.toml"; }
 
-# as_service COMMAND...: as the unit's user, with the unit's directories.
-as_service() { setpriv --reuid=shipbell --regid=shipbell --clear-groups "$@" >/dev/null 2>&1; }
-
 another_daemon_than() {
   local now
   now=$(property MainPID)

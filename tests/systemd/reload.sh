@@ -36,8 +36,9 @@ shipbell next | grep -q second/tidy || fail "the last good version is gone: $(sh
 echo "ok: the last good version goes on"
 rm /etc/shipbell/jobs.d/second.toml
 
-as_service shipbell daemon
+timeout 20 shipbell daemon 2>/run/second
 equal "a second daemon ends with" 75 $?
+echo "it says: $(cat /run/second)"
 equal "and does not disturb the first" "$daemon" "$(property MainPID)"
 
 kill -STOP "$daemon"

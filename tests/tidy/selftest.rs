@@ -82,7 +82,7 @@ fn libraries_out_of_place_are_found() {
         ("src/report/outbox.rs", "use lettre::Message;", 1),
         ("src/model/time.rs", "use croner::Cron;", 1),
         ("src/pipeline/mod.rs", "async fn f() { tokio::time::sleep(d).await }", 1),
-        ("src/report/message.rs", "use tokio;", 1),
+        ("src/report/message/mod.rs", "use tokio;", 1),
         ("src/daemon.rs", "use tokio::sync::mpsc; let nix = 1; self.nix.axum();", 0),
     ] {
         assert_eq!(count(path, text), expected, "{path}: {text}");
