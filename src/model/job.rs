@@ -215,6 +215,32 @@ pub struct Param {
     pub pattern: Option<String>,
 }
 
+impl Param {
+    /// # Errors
+    /// Why the pattern is no regular expression.
+    pub fn check(&self) -> Result<(), String> {
+        self.matcher().map(|_| ())
+    }
+
+    /// # Errors
+    /// Why a run may not be given this value.
+    pub fn accepts(&self, value: &str) -> Result<(), String> {
+        if value.chars().any(|c| c == '\0') || value.len() > 32 * 1024 {
+            return Err("a value has at most 32 KiB and no NUL character".into());
+        }
+        match (self.matcher()?, &self.pattern) {
+            (Some(matcher), Some(pattern)) if !matcher.is_match(value) => Err(format!("it does not match {pattern}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn matcher(&self) -> Result<Option<regex_lite::Regex>, String> {
+        // Anchored, or `[a-z]+` would let `x; rm -rf /` pass.
+        let whole = |pattern: &String| regex_lite::Regex::new(&format!("^(?:{pattern})$"));
+        self.pattern.as_ref().map(whole).transpose().map_err(|error| error.to_string())
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitDef {
     pub run: String,
