@@ -3,6 +3,7 @@
 
 mod act;
 mod args;
+pub mod check;
 mod client;
 mod exit;
 mod history;

@@ -1,0 +1,332 @@
+//! Every key there is, by the place where it may stand: those that work, those that do not yet, and
+//! those that never will. A key that is not in this table is an error that says what was meant.
+
+use crate::config::message::{Findings, Mistake, closest};
+use crate::config::tree::{Entry, Table};
+
+/// Where a table stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    File,
+    Repo,
+    Init,
+    Job,
+    Step,
+    Environment,
+    Approval,
+    Notify,
+    Retry,
+    Limits,
+    Verify,
+    Param,
+    Settings,
+    Mail,
+    Person,
+    HostLimits,
+}
+
+/// What becomes of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Works,
+    /// And what to do until then.
+    NotYet(&'static str),
+    /// And what there is in its place.
+    Never(&'static str),
+}
+
+use Standing::{Never, NotYet, Works};
+
+type Key = (&'static str, Standing);
+
+const RESERVED: Standing = NotYet("");
+const BY_ENVIRONMENT: &str = "sign the approval in the browser or with `shipbell approve`: factor = \"word\"";
+
+fn keys(place: Place) -> &'static [Key] {
+    match place {
+        Place::File => &[
+            ("description", Works),
+            ("repo", Works),
+            ("init", Works),
+            ("job", Works),
+            ("environment", Works),
+            ("defaults", Works),
+            ("include", Never("a job file stands alone")),
+            ("stages", Never("the order of jobs follows from `needs`")),
+            ("services", Never("start what a test needs in a step; it ends with the run")),
+            ("plugins", Never("a step is a shell command: anything installed here can be called")),
+        ],
+        Place::Repo => &[
+            ("url", Works),
+            ("branches", Works),
+            ("poll", Works),
+            ("paths", Works),
+            ("quiet", Works),
+            ("commits", Works),
+            ("history", Works),
+            ("credential", NotYet("use what git uses: ~/.ssh/config, a credential helper")),
+            ("pulls", NotYet("pull requests are not run")),
+            ("signed-by", NotYet("check the signature in a step: git verify-commit HEAD")),
+        ],
+        Place::Init => &[
+            ("run", Works),
+            ("config", Works),
+            ("source", Works),
+            ("secret", NotYet("name a root-owned file: source = \"/etc/shipbell/NAME.json\"")),
+        ],
+        Place::Job => JOB,
+        Place::Step => &[
+            ("name", Works),
+            ("run", Works),
+            ("timeout", Works),
+            ("always", Works),
+            ("env", Works),
+            ("dir", Works),
+            IF,
+        ],
+        Place::Environment => &[
+            ("approval", Works),
+            ("url", Works),
+            ("window", Works),
+            ("freeze", Works),
+            ("timezone", Works),
+            ("pool", Works),
+        ],
+        Place::Approval => &[("by", Works), ("votes", Works), ("expires", Works), ("forbid", Works), ("factor", Works)],
+        Place::Notify => &[
+            ("email", Works),
+            ("on", Works),
+            ("after-failures", NotYet("every failure that begins a row of them is told")),
+            ("stale-after", NotYet("see when it last ran with `shipbell status`")),
+        ],
+        Place::Retry => &[("attempts", Works), ("delay", Works)],
+        Place::Limits => &[
+            ("log", Works),
+            ("memory", NotYet(BY_ULIMIT)),
+            ("cpus", NotYet(BY_ULIMIT)),
+            ("tasks", NotYet(BY_ULIMIT)),
+            ("files", NotYet(BY_ULIMIT)),
+        ],
+        Place::Verify => &[("run", Works), ("within", Works)],
+        Place::Param => &[("match", Works), ("default", Works)],
+        Place::Settings => &[
+            ("public-url", Works),
+            ("listen", Works),
+            ("timezone", Works),
+            ("mail", Works),
+            ("person", Works),
+            ("environment", Works),
+            ("pools", Works),
+            ("limits", Works),
+            ("defaults", Works),
+            ("retention", NotYet("history and logs are kept")),
+            ("github", NotYet("repositories are polled")),
+            ("gitlab", NotYet("repositories are polled")),
+            ("gitea", NotYet("repositories are polled")),
+        ],
+        Place::Mail => &[
+            ("from", Works),
+            ("to", Works),
+            ("transport", Works),
+            ("host", Works),
+            ("port", Works),
+            ("tls", Works),
+            ("username", Works),
+            ("credential", Works),
+            ("dir", Works),
+        ],
+        Place::Person => &[
+            ("email", Works),
+            ("git", Works),
+            ("login", Works),
+            ("roles", Works),
+            ("ssh-key", NotYet(BY_ENVIRONMENT)),
+            ("totp", NotYet(BY_ENVIRONMENT)),
+        ],
+        Place::HostLimits => &[("slots", Works), ("disk-floor", Works)],
+    }
+}
+
+const BY_ULIMIT: &str = "use ulimit at the head of a step";
+const IF: Key = ("if", Never("a step is shell: its condition stands in its text"));
+
+const JOB: &[Key] = &[
+    ("description", Works),
+    ("schedule", Works),
+    ("every", Works),
+    ("timezone", Works),
+    ("catch-up", Works),
+    ("catch-up-window", Works),
+    ("overlap", Works),
+    ("unchanged", Works),
+    ("branches", Works),
+    ("tags", Works),
+    ("paths", Works),
+    ("needs", Works),
+    ("manual", Works),
+    ("params", Works),
+    ("pool", Works),
+    ("steps", Works),
+    ("dir", Works),
+    ("shell", Works),
+    ("env", Works),
+    ("user", Works),
+    ("timeout", Works),
+    ("grace", Works),
+    ("retry", Works),
+    ("limits", Works),
+    ("artifacts", Works),
+    ("init", Works),
+    ("environment", Works),
+    ("verify", Works),
+    ("on-interrupted", Works),
+    ("notify", Works),
+    ("secrets", NotYet("let a step read a file that only the job's user may read")),
+    ("sandbox", NotYet("a job is kept apart by its user; give it one of its own with `user`")),
+    ("workspace", NotYet("each run has a fresh one; HOME is kept, so caches in it work")),
+    ("rollback", NotYet("start the job for an older commit with `shipbell run`")),
+    ("ping-url", NotYet("call curl in a last step")),
+    ("commit-status", NotYet("call the host's API in an `always` step")),
+    ("matrix", RESERVED),
+    ("soak", RESERVED),
+    ("follows", RESERVED),
+    ("covers", RESERVED),
+    ("container", NotYet("call docker or podman in a step")),
+    ("launcher", RESERVED),
+    IF,
+    ("when", Never("use schedule, branches, tags, paths or needs")),
+    ("template", Never("what jobs share stands in [defaults]")),
+    ("cache", Never("HOME is kept per pipeline and user, so go, cargo, npm and pip cache by themselves")),
+    ("services", Never("start what a test needs in a step; it ends with the run")),
+    ("stage", Never("the order of jobs follows from `needs`")),
+];
+
+/// What other programs call it.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("script", "steps"),
+    ("scripts", "steps"),
+    ("run", "steps"),
+    ("command", "steps"),
+    ("commands", "steps"),
+    ("cron", "schedule"),
+    ("interval", "every"),
+    ("depends", "needs"),
+    ("depends-on", "needs"),
+    ("depends_on", "needs"),
+    ("deploy", "environment"),
+    ("env-vars", "env"),
+    ("variables", "env"),
+    ("parameters", "params"),
+    ("mutex", "pool"),
+    ("lock", "pool"),
+    ("working-directory", "dir"),
+    ("cwd", "dir"),
+    ("approvers", "by"),
+    ("tz", "timezone"),
+    ("jobs", "job"),
+    ("environments", "environment"),
+    ("repository", "repo"),
+    ("people", "person"),
+    ("smtp", "mail"),
+];
+
+/// Whether a variable of this name was probably meant to be a key of the job.
+#[must_use]
+pub fn is_job_key(name: &str) -> bool {
+    JOB.iter().any(|(key, standing)| *key == name && !matches!(standing, Never(_)))
+}
+
+fn works_in(place: Place) -> impl Iterator<Item = &'static str> {
+    keys(place).iter().filter(|(_, standing)| !matches!(standing, Never(_))).map(|(key, _)| *key)
+}
+
+/// Tells every key of `table` that may not stand there. `first_header`: the first `[table]` of the file.
+pub fn check(table: &Table, place: Place, first_header: Option<&Table>, findings: &Findings) {
+    for entry in &table.entries {
+        let name = &entry.key;
+        match keys(place).iter().find(|(key, _)| key == name).map(|(_, standing)| *standing) {
+            Some(Works) => {}
+            // The written default is no wish for more.
+            Some(NotYet(_)) if matches!(&entry.data, crate::config::tree::Data::Text(text) if is_default(name, text)) =>
+                {}
+            Some(NotYet(instead)) => {
+                let mistake = Mistake::new(&entry.key_spot, format!("`{name}` does not work yet in this version"));
+                let until = if instead.is_empty() { "the name is reserved: remove it" } else { instead };
+                findings.add(&mistake.label(until));
+            }
+            Some(Never(instead)) => {
+                findings.add(&Mistake::new(&entry.key_spot, format!("there is no `{name}`")).label(instead));
+            }
+            None => unknown(entry, table, place, first_header, findings),
+        }
+    }
+}
+
+fn is_default(key: &str, text: &str) -> bool {
+    matches!((key, text), ("pulls", "none") | ("workspace", "fresh"))
+}
+
+fn unknown(entry: &Entry, table: &Table, place: Place, first_header: Option<&Table>, findings: &Findings) {
+    let name = entry.key.as_str();
+    let within = match table.title.as_str() {
+        "" => String::new(),
+        title => format!(" in {title}"),
+    };
+    let mut mistake = Mistake::new(&entry.key_spot, format!("unknown key `{name}`{within}"));
+    let elsewhere = ELSEWHERE.iter().find(|(word, _)| *word == name).map(|(_, meant)| *meant);
+    if let Some(meant) = elsewhere.filter(|meant| works_in(place).any(|key| key == *meant)) {
+        mistake = mistake.label(format!("here it is called `{meant}`"));
+    } else if let Some(home) = home_of(name, place, first_header) {
+        mistake = mistake.label(home);
+        if table.has_header() {
+            mistake = mistake.note("in TOML everything below a [table] line is part of that table");
+        }
+    } else if let Some(meant) = closest(name, works_in(place)) {
+        mistake = mistake.label(format!("did you mean `{meant}`?"));
+    } else {
+        mistake = mistake.note(format!("keys here: {}", works_in(place).collect::<Vec<_>>().join(", ")));
+    }
+    findings.add(&mistake);
+}
+
+/// Where a key that is right elsewhere belongs.
+fn home_of(name: &str, here: Place, first_header: Option<&Table>) -> Option<String> {
+    let has = |place: Place| place != here && works_in(place).any(|key| key == name);
+    let in_settings = matches!(here, Place::Settings | Place::Mail | Place::Person | Place::HostLimits);
+    if in_settings {
+        return match name {
+            _ if has(Place::Settings) && here != Place::Settings => Some(match first_header {
+                Some(table) => {
+                    format!("this is a key of the file: move it above line {}, {}", table.spot.line(), table.title)
+                }
+                None => "this is a key of the file".into(),
+            }),
+            _ if has(Place::Mail) => Some("this is a key of [mail]".into()),
+            _ if has(Place::HostLimits) => Some("this is a key of [limits]".into()),
+            _ if has(Place::Person) => Some("this is a key of [person.NAME]".into()),
+            "job" | "repo" | "init" => Some("this belongs in a job file, jobs.d/NAME.toml".into()),
+            _ => None,
+        };
+    }
+    if name == "description" && here != Place::Job {
+        let header = first_header?;
+        return Some(format!("this is a key of the file: move it above line {}, {}", header.spot.line(), header.title));
+    }
+    let homes = [
+        (Place::Job, "this is a key of a job: move it below [job.NAME]"),
+        (Place::Repo, "this is a key of [repo]: move it below that line"),
+        (Place::Environment, "this is a key of [environment.NAME]: move it below that line"),
+        (Place::Approval, "this belongs in the braces: approval = { by = \"NAME\" }"),
+        (Place::Step, "this is a key of a step: steps = [{ run = \"...\" }]"),
+        (Place::Verify, "this belongs in the braces: verify = { run = \"...\", within = \"2m\" }"),
+        (Place::Retry, "this belongs in the braces: retry = { attempts = 2 }"),
+        (Place::Notify, "this belongs in the braces: notify = { email = \"...\" }"),
+        (Place::Limits, "this belongs in the braces: limits = { log = \"64M\" }"),
+        (Place::Settings, "this is a key of shipbell.toml, not of a job file"),
+    ];
+    let tables = ["repo", "init", "job", "environment", "defaults"];
+    if tables.contains(&name) && here != Place::Job && here != Place::File {
+        return Some(format!("this is a table of the file: write [{name}]"));
+    }
+    homes.iter().find(|(place, _)| has(*place)).map(|(_, said)| (*said).to_owned())
+}

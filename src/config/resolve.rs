@@ -1,0 +1,286 @@
+//! From a job file as written to a pipeline of definitions: needs and their order, the one branch of a
+//! job that has to have one, environments with shipbell.toml's policy, what holds where nothing is said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::config::file::{Draft, RepoDraft};
+use crate::config::message::{Findings, Mistake, Spot, closest};
+use crate::config::settings::{Shared, missing_approval};
+use crate::config::{environment, job};
+use crate::model::catalog::{Job, Notify, Pipeline, PipelineState};
+use crate::model::glob::is_plain;
+use crate::model::job::{
+    CatchUp, DEFINITION_FORMAT, Definition, EnvironmentPolicy, InitDef, OnInterrupted, Overlap, RefFilter, Retry,
+    ScheduleDef, Unchanged,
+};
+use crate::model::name::{EnvironmentName, JobName};
+use crate::model::time::Seconds;
+
+/// Kept of what a run prints.
+const LOG_BYTES: u64 = 64 << 20;
+
+/// Policies of environments as combined, with their pools.
+type Policies = BTreeMap<EnvironmentName, (EnvironmentPolicy, Vec<String>)>;
+
+/// The pipeline of a job file. What is wrong is in `findings`; the result is used only if nothing is.
+pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pipeline> {
+    check_needs(&draft, findings);
+    let order = order(&draft, findings)?;
+    let policies = policies(&draft, shared, findings);
+    let (repo, init) = (draft.repo.as_ref(), draft.init.as_ref());
+    let mut jobs = BTreeMap::new();
+    for one in &draft.jobs {
+        let policy = environment_of(one, &draft, shared, &policies, findings);
+        check_init(one, init, findings);
+        let refs = refs(one, repo, findings);
+        let definition = definition(one, repo, init, refs.unwrap_or_else(no_refs), policy, shared);
+        let hash = definition.hash();
+        let notify = one.notify.clone().unwrap_or(Notify { email: Vec::new(), on_failure: true, on_recovery: true });
+        jobs.insert(
+            one.key.job.clone(),
+            Job {
+                definition: Arc::new(definition),
+                hash,
+                description: one.description.clone(),
+                notify,
+                line: one.header.line(),
+            },
+        );
+    }
+    let environments = policies.into_iter().map(|(name, (policy, _))| (name, policy)).collect();
+    Some(Pipeline {
+        name: draft.name,
+        file: draft.path,
+        state: PipelineState::Ok,
+        description: draft.description,
+        repo: draft.repo.map(|repo| repo.repo),
+        jobs,
+        order,
+        environments,
+    })
+}
+
+fn no_refs() -> RefFilter {
+    RefFilter { branches: None, tags: Vec::new() }
+}
+
+fn definition(
+    job: &job::Draft,
+    repo: Option<&RepoDraft>,
+    init: Option<&InitDef>,
+    refs: RefFilter,
+    policy: Option<&(EnvironmentPolicy, Vec<String>)>,
+    shared: &Shared,
+) -> Definition {
+    let zone = job.zone.clone().unwrap_or_else(|| shared.settings.timezone.clone());
+    let deploys = job.environment.is_some();
+    let mut pools = job.pools.clone();
+    pools.extend(policy.iter().flat_map(|(_, pools)| pools.iter().cloned()));
+    pools.sort();
+    pools.dedup();
+    let hours = if repo.is_some() { 1 } else { 24 };
+    Definition {
+        v: DEFINITION_FORMAT,
+        key: job.key.clone(),
+        repo: repo.map(|repo| repo.definition.clone()),
+        refs,
+        schedule: job.schedule.iter().map(|text| ScheduleDef { text: text.clone(), zone: zone.clone() }).collect(),
+        every: job.every.clone(),
+        catch_up: job.catch_up.unwrap_or(CatchUp::Once),
+        catch_up_window: job.catch_up_window.unwrap_or(Seconds::hours(24)),
+        overlap: job.overlap.unwrap_or(Overlap::Queue),
+        unchanged: job.unchanged.unwrap_or(if deploys { Unchanged::Skip } else { Unchanged::Run }),
+        needs: job.needs.iter().map(|(name, _)| name.clone()).collect(),
+        manual: job.manual,
+        params: job.params.clone(),
+        repo_paths: repo.map(|repo| repo.paths.clone()).unwrap_or_default(),
+        paths: job.paths.as_ref().map(|(paths, _)| paths.clone()).unwrap_or_default(),
+        pools,
+        init: init.filter(|_| job.init.as_ref().is_none_or(|(wanted, _)| *wanted)).cloned(),
+        steps: job.steps.clone(),
+        dir: job.dir.clone(),
+        shell: job.shell.clone().unwrap_or_else(|| ["sh", "-eu", "-c"].map(String::from).to_vec()),
+        env: job.env.clone(),
+        user: job.user.clone(),
+        timeout: job.timeout.unwrap_or(Seconds::hours(hours)),
+        grace: job.grace.unwrap_or(Seconds(10)),
+        retry: job.retry.unwrap_or(Retry { attempts: 1, delay: Seconds(0) }),
+        artifacts: job.artifacts.clone(),
+        environment: policy.map(|(policy, _)| policy.clone()),
+        verify: job.verify.clone(),
+        on_interrupted: job.on_interrupted.unwrap_or(if deploys {
+            OnInterrupted::Report
+        } else {
+            OnInterrupted::Retry
+        }),
+        log_limit: job.log_limit.unwrap_or(LOG_BYTES),
+    }
+}
+
+fn check_needs(draft: &Draft, findings: &Findings) {
+    let mut names: Vec<&str> = draft.job_names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    for job in &draft.jobs {
+        for (need, at) in &job.needs {
+            let here = &job.key.job;
+            if need == here {
+                findings.add(&Mistake::new(at, format!("job `{here}` needs itself")).label("remove it"));
+            } else if !names.contains(&need.as_str()) {
+                let others = names.iter().copied().filter(|name| *name != here.as_str());
+                let mut mistake =
+                    Mistake::new(at, format!("job `{here}` needs `{need}`, which is not a job of this file"));
+                if let Some(meant) = closest(need.as_str(), others) {
+                    mistake = mistake.label(format!("did you mean `{meant}`?"));
+                }
+                findings.add(&mistake.note(format!("jobs here: {}", names.join(", "))));
+            }
+        }
+    }
+}
+
+/// Jobs in order of needs, then of the file. `None`: some need each other, which is told.
+fn order(draft: &Draft, findings: &Findings) -> Option<Vec<JobName>> {
+    let known: BTreeSet<&JobName> = draft.jobs.iter().map(|job| &job.key.job).collect();
+    let mut order: Vec<JobName> = Vec::new();
+    loop {
+        let open = |job: &&job::Draft| !order.contains(&job.key.job);
+        let met = |need: &JobName| order.contains(need) || !known.contains(need);
+        let ready = |job: &&job::Draft| job.needs.iter().all(|(need, _)| met(need) || *need == job.key.job);
+        match draft.jobs.iter().filter(open).find(ready) {
+            Some(job) => order.push(job.key.job.clone()),
+            None => break,
+        }
+    }
+    let Some(first) = draft.jobs.iter().find(|job| !order.contains(&job.key.job)) else { return Some(order) };
+    // From any job that is left, needs that are left lead into a circle.
+    let mut path: Vec<(&JobName, &Spot)> = vec![(&first.key.job, &first.header)];
+    while let Some((name, _)) = path.last().copied() {
+        let job = draft.jobs.iter().find(|job| job.key.job == *name)?;
+        let (need, at) = job.needs.iter().find(|(need, _)| known.contains(need) && !order.contains(need))?;
+        if let Some(start) = path.iter().position(|(name, _)| *name == need) {
+            let circle = path.get(start..).unwrap_or_default();
+            let names: Vec<&str> = circle.iter().map(|(name, _)| name.as_str()).chain([need.as_str()]).collect();
+            let mut mistake =
+                Mistake::new(at, format!("these jobs need each other in a circle: {}", names.join(" -> ")));
+            for (_, spot) in circle.iter().skip(1) {
+                mistake = mistake.with_line(spot);
+            }
+            findings.add(&mistake.label("one of them must come first: remove a need"));
+            return None;
+        }
+        path.push((need, at));
+    }
+    None
+}
+
+fn policies(draft: &Draft, shared: &Shared, findings: &Findings) -> Policies {
+    let mut policies = Policies::new();
+    let used = draft.jobs.iter().filter_map(|job| job.environment.as_ref().map(|(name, _)| name));
+    let declared = draft.environments.iter().map(|draft| &draft.name);
+    for name in used.chain(declared).collect::<BTreeSet<_>>() {
+        let own = draft.environments.iter().find(|draft| draft.name == *name);
+        let outer = shared.environments.iter().find(|draft| draft.name == *name);
+        if let Some(own) = own {
+            if outer.is_none() && matches!(own.approval, environment::Said::Nothing) {
+                findings.add(&missing_approval(own));
+            }
+            environment::check_people(own, shared, findings);
+        }
+        if let Some(combined) = environment::combine(outer, own, findings) {
+            policies.insert(name.clone(), combined);
+        }
+    }
+    policies
+}
+
+fn environment_of<'a>(
+    job: &job::Draft,
+    draft: &Draft,
+    shared: &Shared,
+    policies: &'a Policies,
+    findings: &Findings,
+) -> Option<&'a (EnvironmentPolicy, Vec<String>)> {
+    let (name, at) = job.environment.as_ref()?;
+    let inner: BTreeSet<&str> = draft.environments.iter().map(|draft| draft.name.as_str()).collect();
+    let outer: BTreeSet<&str> = shared.environments.iter().map(|draft| draft.name.as_str()).collect();
+    if inner.contains(name.as_str()) || outer.contains(name.as_str()) {
+        return policies.get(name);
+    }
+    let here = &job.key.job;
+    let mut mistake =
+        Mistake::new(at, format!("job `{here}` deploys to environment `{name}`, which is declared nowhere"));
+    if let Some(meant) = closest(name.as_str(), inner.iter().chain(&outer).copied()) {
+        mistake = mistake.label(format!("did you mean `{meant}`?"));
+    }
+    for (names, file) in [(inner, &draft.path), (outer, &shared.file)] {
+        if !names.is_empty() {
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            mistake = mistake.note(format!("declared: {names} ({})", file.display()));
+        }
+    }
+    let new = format!("a new target: add [environment.{name}] with approval = {{...}} or approval = \"none\"");
+    findings.add(&mistake.note(new));
+    None
+}
+
+fn check_init(job: &job::Draft, init: Option<&InitDef>, findings: &Findings) {
+    if let (Some((true, at)), None) = (&job.init, init) {
+        let mistake = Mistake::new(at, format!("job `{}` wants init, but the file has no [init]", job.key.job));
+        findings.add(&mistake.label("add a line [init] to the file, or remove this"));
+    }
+}
+
+/// What a job follows. `None`: it cannot be said, which is told.
+fn refs(job: &job::Draft, repo: Option<&RepoDraft>, findings: &Findings) -> Option<RefFilter> {
+    let Some(repo) = repo else {
+        for at in [&job.branches, &job.tags, &job.paths].into_iter().flatten().map(|(_, at)| at) {
+            // A default of shipbell.toml is for the files that have a repository.
+            if at.source == job.header.source {
+                let headline =
+                    format!("job `{}` names branches, tags or paths, but the file has no [repo]", job.key.job);
+                findings.add(&Mistake::new(at, headline).label("add [repo] with its url, or remove this"));
+            }
+        }
+        return Some(no_refs());
+    };
+    let own = RefFilter {
+        branches: job.branches.as_ref().map(|(names, _)| names.clone()),
+        tags: job.tags.as_ref().map(|(tags, _)| tags.clone()).unwrap_or_default(),
+    };
+    let has_own = own.branches.is_some() || !own.tags.is_empty();
+    let deploys = job.environment.is_some();
+    if !deploys && job.timed_at.is_none() {
+        return Some(if has_own { own } else { repo.repo.refs.clone() });
+    }
+    let (here, does) = (&job.key.job, if deploys { "deploys" } else { "has a schedule" });
+    let headline = format!("job `{here}` {does}, but it is not clear from which branch");
+    let plain = |names: &[String]| matches!(names, [one] if is_plain(one));
+    match (&own.branches, own.tags.is_empty()) {
+        (Some(names), true) if plain(names) => Some(own),
+        (None, false) => Some(own),
+        (Some(_), _) => {
+            let at = job.branches.as_ref().map_or(&job.header, |(_, at)| at);
+            let mistake = Mistake::new(at, headline).label("name exactly one branch here (or tags instead of it)");
+            findings.add(&mistake.with_line(&job.header));
+            None
+        }
+        (None, true) => match &repo.repo.refs.branches {
+            None => Some(repo.repo.refs.clone()),
+            Some(names) => {
+                let main: Vec<&String> = names.iter().filter(|name| is_plain(name)).collect();
+                if let [main] = main.as_slice() {
+                    return Some(RefFilter { branches: Some(vec![(*main).clone()]), tags: Vec::new() });
+                }
+                let example = main.first().map_or("main", |name| name.as_str());
+                let mut mistake = Mistake::new(&job.header, headline)
+                    .label(format!("add branches = \"{example}\" (or tags = \"v*\") to this job"));
+                if let Some(at) = &repo.branches_at {
+                    mistake = mistake.with_line(at);
+                }
+                findings.add(&mistake);
+                None
+            }
+        },
+    }
+}
