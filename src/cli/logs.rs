@@ -11,10 +11,12 @@ use crate::model::name::RunRef;
 use crate::model::run::Outcome;
 use crate::model::view::LogChunk;
 
+use crate::report::display;
+
 use super::Context;
 use super::args::LogsArgs;
 use super::exit::{FAILED, Failure, say};
-use super::paint::{Screen, safe, safe_line};
+use super::paint::{Screen, safe_line};
 
 /// Between two questions while nothing new comes.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -139,7 +141,7 @@ impl Printer<'_> {
         let ready = if whole == 0 && self.held.len() > LINE_MAX { self.held.len() } else { whole };
         let rest = self.held.split_off(ready);
         let lines = std::mem::replace(&mut self.held, rest);
-        self.screen.print(&safe(&String::from_utf8_lossy(&lines)))
+        self.screen.print(&display::plain_bytes(&lines))
     }
 
     fn end(&mut self) -> Result<(), Failure> {
@@ -147,6 +149,6 @@ impl Printer<'_> {
         if rest.is_empty() {
             return Ok(());
         }
-        self.screen.print(&format!("{}\n", safe(&String::from_utf8_lossy(&rest))))
+        self.screen.print(&format!("{}\n", display::plain_bytes(&rest)))
     }
 }

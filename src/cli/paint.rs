@@ -5,10 +5,15 @@ use std::io::{IsTerminal as _, Write as _};
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::report::display;
+
 use super::exit::Failure;
 
 /// The width that everything is laid out for.
 pub(super) const WIDTH: usize = 80;
+
+/// Longest text of one line.
+const LINE_MAX: usize = 500;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -201,16 +206,14 @@ pub(super) fn cut(text: &str, room: usize) -> String {
     kept + "..."
 }
 
-/// A text of a stranger, made safe: no control characters, nothing that turns or hides letters.
+/// A text of a stranger, made safe: several lines.
 pub(super) fn safe(text: &str) -> String {
-    let hides =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    text.chars().filter(|c| matches!(c, '\n' | '\t') || (!c.is_control() && !hides(*c))).collect()
+    display::plain(text)
 }
 
 /// The same in one line.
 pub(super) fn safe_line(text: &str) -> String {
-    safe(text).replace(['\n', '\t'], " ")
+    display::line(text, LINE_MAX)
 }
 
 /// A count and its noun.

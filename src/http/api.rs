@@ -17,14 +17,8 @@ use crate::model::view::{
     ResolveOrder, RetryOrder, RunOrder, RunView, SCHEMA, StatusView, VoteOrder,
 };
 
-use super::App;
 use super::views::{self, Scope, ViewError};
-
-/// Who is at the other end of the control socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    pub uid: u32,
-}
+use super::{App, Peer};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

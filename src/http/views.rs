@@ -11,15 +11,14 @@ use crate::model::request::Request;
 use crate::model::run::{Outcome, Run, StepReport};
 use crate::model::time::{Seconds, Timestamp, seconds_between};
 use crate::model::view::{
-    ApprovalsView, HistoryView, JournalView, LogChunk, NextView, RunRow, RunView, SCHEMA, SiteView, StatusView,
-    StepView,
+    ApprovalsView, HistoryView, JournalView, LogChunk, NextView, RunRow, RunView, SCHEMA, StatusView, StepView,
 };
-use crate::pipeline::view::{self, RECENT, Rows, Wanted};
+use crate::pipeline::view::{self, Rows};
 use crate::pipeline::world::World;
 use crate::report::display;
 use crate::store::{Reader, RunFilter, StoreError};
 
-use super::App;
+use super::{App, rows};
 
 /// Lines of a failed run's log that are shown with it, and the bytes they are taken from.
 const TAIL_LINES: usize = 12;
@@ -56,17 +55,6 @@ pub struct Scope {
     pub n: usize,
 }
 
-/// What the daemon says of itself.
-#[must_use]
-pub fn site(app: &App) -> SiteView {
-    SiteView {
-        host: app.site.host.clone(),
-        version: app.site.version.clone(),
-        started_at: app.site.started_at,
-        public_url: app.site.public_url.clone(),
-    }
-}
-
 async fn look<T: Send + 'static>(
     app: &App,
     look: impl FnOnce(&World, Timestamp) -> T + Send + 'static,
@@ -90,7 +78,7 @@ async fn read<T: Send + 'static>(
 /// If the daemon is stopping or the database cannot be read.
 pub async fn status(app: &App) -> Result<StatusView, ViewError> {
     let rows = rows(app).await?;
-    let site = site(app);
+    let site = app.site.view();
     look(app, move |world, now| view::status(world, &rows, &site, now)).await
 }
 
@@ -118,31 +106,7 @@ pub async fn approvals(app: &App) -> Result<ApprovalsView, ViewError> {
 /// What the World does not know of what it shows.
 async fn rows(app: &App) -> Result<Rows, ViewError> {
     let (wanted, now) = look(app, |world, now| (view::wanted(world), now)).await?;
-    read(app, move |reader| gather(reader, &wanted, now)).await
-}
-
-fn gather(reader: &Reader, wanted: &Wanted, now: Timestamp) -> Result<Rows, StoreError> {
-    let mut rows = Rows { undelivered: reader.undelivered(now)?, ..Rows::default() };
-    for job in &wanted.jobs {
-        let filter = RunFilter { job: Some(job.clone()), finished_only: true, limit: RECENT, ..RunFilter::default() };
-        rows.recent.insert(job.clone(), reader.runs(&filter)?);
-    }
-    for name in &wanted.runs {
-        let near = rows.recent.get(&name.job).and_then(|runs| runs.iter().find(|run| run.run == *name)).cloned();
-        let run = match near {
-            Some(run) => Some(run),
-            None => reader.run(name)?,
-        };
-        rows.runs.extend(run.map(|run| (name.clone(), run)));
-    }
-    for (pipeline, commit) in &wanted.commits {
-        let info = reader.commit(pipeline, commit)?;
-        rows.commits.extend(info.map(|info| ((pipeline.clone(), commit.clone()), info)));
-    }
-    for job in &wanted.usual {
-        rows.usual.extend(reader.usual(job)?.map(|usual| (job.clone(), usual)));
-    }
-    Ok(rows)
+    read(app, move |reader| rows::read(reader, &wanted, now)).await
 }
 
 async fn job_is_known(app: &App, key: JobKey) -> Result<(), ViewError> {
@@ -263,7 +227,7 @@ pub async fn run(app: &App, name: &RunRef) -> Result<RunView, ViewError> {
     let stored = stored_run(app, name).await?;
     let facts = Arc::new(read(app, move |reader| facts(reader, stored)).await?);
     let tail = tail(app, &facts).await;
-    let page = format!("{}/{}/{}", site(app).public_url, name.job, name.number);
+    let page = format!("{}/{}/{}", app.site.public_url, name.job, name.number);
     look(app, move |world, now| run_view(world, &facts, tail, page, now)).await
 }
 
@@ -357,9 +321,9 @@ async fn tail(app: &App, facts: &Facts) -> Vec<String> {
 }
 
 async fn log_bytes(app: &App, run: &RunRef, attempt: u32, from: u64, max: u64) -> std::io::Result<(Vec<u8>, u64)> {
-    let (executor, run) = (app.executor.clone(), run.clone());
+    let (read_log, run) = (app.read_log.clone(), run.clone());
     let max = usize::try_from(max).unwrap_or(usize::MAX);
-    let read = tokio::task::spawn_blocking(move || executor.read_log(&run, attempt, from, max)).await;
+    let read = tokio::task::spawn_blocking(move || read_log(&run, attempt, from, max)).await;
     read.map_err(std::io::Error::other)?
 }
 

@@ -93,7 +93,7 @@ fn held(world: &World, now: Timestamp) -> Vec<AttentionView> {
             since: Some(run.queued_at),
             command: Some(format!("shipbell approve {}", run.run)),
             run: Some(run.run.clone()),
-            ..one(AttentionKind::Held, &run.run, format!("waits for {why}"))
+            ..one(AttentionKind::Held, &run.run, format!("waits for {}", why.split(';').next().unwrap_or(&why)))
         });
     }
     found
