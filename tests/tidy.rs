@@ -1,9 +1,11 @@
 //! The laws of the code's form, as a test: lengths, who may import whom, where a library may be named,
 //! what must not be left in. Every message says what to do. The reader of Rust source is `tidy/scan.rs`;
-//! the project's pages are held to the code by `tidy/pages.rs` and `tidy/dependencies.rs`.
+//! the project's pages are held to the code by `tidy/pages.rs`, `manual.rs` and `dependencies.rs`.
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/manual.rs"]
+mod manual;
 #[path = "tidy/pages.rs"]
 mod pages;
 #[path = "tidy/scan.rs"]
