@@ -27,7 +27,7 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640).custom_flags(libc::O_NOFOLLOW);
         let file = options.open(path)?;
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
             Ok(_) => Ok(Some(Self { file })),
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
             Err(error) => Err(error.into()),
@@ -44,7 +44,7 @@ impl Lock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        let mut question = whole_file();
+        let mut question = whole_file(libc::F_WRLCK);
         fcntl(&file, FcntlArg::F_OFD_GETLK(&mut question))?;
         Ok(question.l_type != lock_type(libc::F_UNLCK))
     }
@@ -56,14 +56,16 @@ impl Lock {
     }
 }
 
-fn whole_file() -> libc::flock {
-    libc::flock {
-        l_type: lock_type(libc::F_WRLCK),
-        l_whence: lock_type(libc::SEEK_SET),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
+impl Drop for Lock {
+    /// Closing alone is not enough: a child that another thread is just starting may hold a copy of the
+    /// descriptor until it has called exec.
+    fn drop(&mut self) {
+        let _ = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
     }
+}
+
+fn whole_file(kind: libc::c_int) -> libc::flock {
+    libc::flock { l_type: lock_type(kind), l_whence: lock_type(libc::SEEK_SET), l_start: 0, l_len: 0, l_pid: 0 }
 }
 
 /// These constants are ints, the fields that take them are shorts; all are below ten.

@@ -1,11 +1,17 @@
 //! What the kernel offers, each part behind a small safe function. Nothing here knows what a run or a
 //! job is; everything that needs nix or unsafe stands in this folder and nowhere else.
 
+/// Files below a directory that somebody else may write.
+pub mod files;
 /// Process groups of our own children.
 pub mod group;
 /// The host: boot id, free space, users, name.
 pub mod host;
+/// Being told of changed files.
+pub mod inotify;
 /// One process at a time: an exclusive lock on a file.
 pub mod lock;
+/// Starting processes, waiting for them, ending a whole tree.
+pub mod process;
 /// A timer on the wall clock that also tells when the clock was stepped.
 pub mod timerfd;

@@ -1,0 +1,365 @@
+//! Processes: starting one in a session and as a user of its own, waiting for what ends, and ending a
+//! whole tree. What is decided about them (deadlines, grace, order) stands in `run::process`.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid};
+
+/// Makes this process a supervisor: a session of its own, and the parent of every descendant that is
+/// orphaned. A hang-up or a closed pipe does not end it.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn become_supervisor() -> io::Result<()> {
+    // It fails only for a process that leads a group already; then its session is as good.
+    let _ = nix::unistd::setsid();
+    nix::sys::prctl::set_child_subreaper(true)?;
+    for ignored in [Signal::SIGHUP, Signal::SIGPIPE] {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { signal(ignored, SigHandler::SigIgn) }?;
+    }
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
+    Ok(())
+}
+
+/// What woke a supervisor up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Woken {
+    pub child: bool,
+    pub stop: bool,
+}
+
+/// Signals as something to read: from its making on TERM and INT end nothing by themselves.
+#[derive(Debug)]
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn block() -> io::Result<Self> {
+        let mut mask = SigSet::empty();
+        for wanted in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
+            mask.add(wanted);
+        }
+        mask.thread_block()?;
+        Ok(Self(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    /// All that has come since the last look.
+    #[must_use]
+    pub fn take(&self) -> Woken {
+        let mut woken = Woken::default();
+        while let Ok(Some(info)) = self.0.read_signal() {
+            match i32::try_from(info.ssi_signo) {
+                Ok(libc::SIGCHLD) => woken.child = true,
+                _ => woken.stop = true,
+            }
+        }
+        woken
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Waits until one of them can be read, or the time is over.
+///
+/// # Errors
+/// If the kernel refuses; an interruption is none.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], longest: Duration) -> io::Result<()> {
+    let mut fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    // Rounded up: waking a moment early would make the caller spin.
+    let millis = i32::try_from(longest.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+    match nix::poll::poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Another user, for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+}
+
+impl Identity {
+    /// This user with all the groups that the host gives them.
+    ///
+    /// # Errors
+    /// If the host's group list cannot be read.
+    pub fn of(account: &super::host::Account) -> io::Result<Self> {
+        let name = std::ffi::CString::new(account.name.as_str())?;
+        let groups = nix::unistd::getgrouplist(&name, Gid::from_raw(account.gid))?;
+        Ok(Self { uid: account.uid, gid: account.gid, groups: groups.into_iter().map(Gid::as_raw).collect() })
+    }
+}
+
+/// A program to start.
+#[derive(Debug)]
+pub struct Program {
+    /// The program and its arguments.
+    pub argv: Vec<OsString>,
+    /// All of its environment.
+    pub env: Vec<(OsString, OsString)>,
+    pub dir: PathBuf,
+    /// Standard output and standard error; standard input is empty.
+    pub output: OwnedFd,
+    /// `None`: this process's own user.
+    pub identity: Option<Identity>,
+}
+
+/// Starts it as the head of its own session, with no open file but these three and no signal blocked or
+/// ignored. Its process id is returned at once; [`reap`] tells its end.
+///
+/// # Errors
+/// If it cannot be started, or the change of user could be taken back.
+pub fn start(program: Program) -> io::Result<i32> {
+    let (head, rest) =
+        program.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
+    let mut command = Command::new(head);
+    command.args(rest).env_clear().envs(program.env).current_dir("/");
+    command.stdin(Stdio::null());
+    command.stdout(program.output.try_clone()?).stderr(program.output);
+    let dir = std::ffi::CString::new(program.dir.into_os_string().into_encoded_bytes())?;
+    let identity = program.identity;
+    let groups: Vec<Gid> =
+        identity.iter().flat_map(|identity| identity.groups.iter().copied()).map(Gid::from_raw).collect();
+    let prepare = move || {
+        nix::unistd::setsid()?;
+        fresh_signals()?;
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+        // SAFETY: marks descriptors to be closed at exec; nothing of this process is touched.
+        unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+        if let Some(identity) = &identity {
+            change_user(identity, &groups)?;
+        }
+        // Only now: the directory must be one that the new user may enter.
+        nix::unistd::chdir(dir.as_c_str())?;
+        Ok(())
+    };
+    // SAFETY: the supervisor is single-threaded, and between fork and exec there are only system calls.
+    unsafe { command.pre_exec(prepare) };
+    let child = command.spawn()?;
+    Ok(child.id().cast_signed())
+}
+
+fn fresh_signals() -> io::Result<()> {
+    for changed in [Signal::SIGHUP, Signal::SIGPIPE] {
+        // SAFETY: the default action is no handler.
+        unsafe { signal(changed, SigHandler::SigDfl) }?;
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(())
+}
+
+/// Groups first, the user last; then it is tried whether there is a way back.
+fn change_user(identity: &Identity, groups: &[Gid]) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    nix::unistd::setgroups(groups)?;
+    nix::unistd::setresgid(gid, gid, gid)?;
+    nix::unistd::setresuid(uid, uid, uid)?;
+    if !uid.is_root() && (nix::unistd::setuid(Uid::from_raw(0)).is_ok() || Uid::effective() != uid) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    Ok(())
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Exit(i32),
+    Signal(i32),
+}
+
+/// What [`reap`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reaped {
+    pub ended: Vec<(i32, Ended)>,
+    /// No child is left, alive or not.
+    pub childless: bool,
+}
+
+/// Takes the ends of all children that have ended; never waits.
+#[must_use]
+pub fn reap() -> Reaped {
+    let mut reaped = Reaped::default();
+    loop {
+        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => reaped.ended.push((pid.as_raw(), Ended::Exit(code))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                reaped.ended.push((pid.as_raw(), Ended::Signal(signal as i32)));
+            }
+            Ok(WaitStatus::StillAlive) => return reaped,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => {
+                reaped.childless = true;
+                return reaped;
+            }
+        }
+    }
+}
+
+/// What all reaped descendants used: processor time, and the peak of the largest one in bytes.
+#[must_use]
+pub fn children_usage() -> (Duration, u64) {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return (Duration::ZERO, 0) };
+    let time = |time: nix::sys::time::TimeVal| {
+        let micros = u64::try_from(time.tv_usec()).unwrap_or_default();
+        Duration::from_secs(u64::try_from(time.tv_sec()).unwrap_or_default()) + Duration::from_micros(micros)
+    };
+    let peak = u64::try_from(usage.max_rss()).unwrap_or_default().saturating_mul(1024);
+    (time(usage.user_time()) + time(usage.system_time()), peak)
+}
+
+/// What [`signal_descendants`] and [`Handle::send`] can send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blow {
+    /// TERM, and CONT so that a stopped process hears it.
+    Term,
+    Kill,
+}
+
+/// Sends it to every descendant that can be found. Processes that are born meanwhile are missed:
+/// call it until [`reap`] says `childless`. As the subreaper we inherit every orphan, so each round
+/// reaches deeper.
+pub fn signal_descendants(blow: Blow) {
+    let mut open: Vec<(i32, i32)> = children_of(std::process::id().cast_signed());
+    // A child of ours is reaped by us alone, so its number cannot become somebody else's meanwhile.
+    for (_, child) in &open {
+        send(*child, blow);
+    }
+    while let Some((_, parent)) = open.pop() {
+        for (parent, child) in children_of(parent) {
+            // Bound to this process before it is looked at again: a reused number is seen.
+            if let Ok(handle) = Handle::open(child)
+                && parent_of(child) == Some(parent)
+            {
+                let _ = handle.send(blow);
+                open.push((parent, child));
+            }
+        }
+    }
+}
+
+fn send(pid: i32, blow: Blow) {
+    let pid = Pid::from_raw(pid);
+    match blow {
+        Blow::Term => {
+            let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
+            let _ = nix::sys::signal::kill(pid, Signal::SIGCONT);
+        }
+        Blow::Kill => {
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// `(parent, child)` of all children of all its threads.
+fn children_of(parent: i32) -> Vec<(i32, i32)> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
+    let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let mut found = Vec::new();
+    for list in lists {
+        found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(|pid| (parent, pid)));
+    }
+    found
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so count from its end: state, then parent.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// A process that cannot be mistaken for a later one with its number.
+#[derive(Debug)]
+pub struct Handle(OwnedFd);
+
+impl Handle {
+    /// # Errors
+    /// If there is no such process.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        use std::os::fd::FromRawFd as _;
+        // SAFETY: plain system call; the result is checked before it is taken for a descriptor.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = i32::try_from(Errno::result(fd)?).map_err(io::Error::other)?;
+        // SAFETY: the kernel has just given us this descriptor.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// # Errors
+    /// If the process is gone or not ours to signal.
+    pub fn send(&self, blow: Blow) -> io::Result<()> {
+        match blow {
+            Blow::Term => {
+                self.send_one(libc::SIGTERM)?;
+                self.send_one(libc::SIGCONT)
+            }
+            Blow::Kill => self.send_one(libc::SIGKILL),
+        }
+    }
+
+    fn send_one(&self, signal: libc::c_int) -> io::Result<()> {
+        use std::os::fd::AsRawFd as _;
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: a null siginfo is what pidfd_send_signal takes for "as kill does it".
+        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal, no_info, 0) };
+        Errno::result(sent)?;
+        Ok(())
+    }
+}
+
+/// Ends every process of this host whose environment has exactly this entry (`NAME=VALUE`), as far as
+/// this user may. How many were sent a KILL. Used for what a killed supervisor left behind: whoever
+/// changed its environment is not found, so this never proves that nothing is left.
+#[must_use]
+pub fn kill_marked(entry: &[u8]) -> usize {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let own = std::process::id().cast_signed();
+    let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+    let mut sent = 0;
+    for pid in pids.filter(|pid| *pid != own) {
+        let Ok(handle) = Handle::open(pid) else { continue };
+        let marked = |env: Vec<u8>| env.split(|byte| *byte == 0).any(|found| found == entry);
+        if std::fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).is_ok_and(marked)
+            && handle.send(Blow::Kill).is_ok()
+        {
+            sent += 1;
+        }
+    }
+    sent
+}
+
+/// A pipe whose reading end never blocks.
+///
+/// # Errors
+/// If there are too many open files.
+pub fn log_pipe() -> io::Result<(io::PipeReader, io::PipeWriter)> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let (reader, writer) = io::pipe()?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    // A larger pipe means fewer wake-ups under a flood; refused, the default does as well.
+    let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+    Ok((reader, writer))
+}
+
+/// Asked for by [`log_pipe`]: what can be in it at one moment.
+pub const PIPE_BYTES: i32 = 1 << 18;
