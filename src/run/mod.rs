@@ -1,1 +1,217 @@
-//! (being written)
+//! The supervisor: one attempt, carried out in a small process of its own that outlives the daemon. It
+//! reads `ticket.json` and states facts; what they mean for the pipeline is decided by `pipeline`. It is
+//! single-threaded and synchronous, and it is gone when nothing of the run is alive.
+
+/// Files that a run leaves and finds.
+pub mod artifacts;
+/// The environment of a step.
+pub mod env;
+/// What the supervisor states.
+pub mod events;
+/// Step 0.
+pub mod init;
+/// What the steps print.
+pub mod log;
+/// What a run hands to everything downstream.
+pub mod outputs;
+/// One program, started and ended with its descendants.
+pub mod process;
+/// The order of a run.
+pub mod steps;
+/// As whom the steps run.
+pub mod user;
+/// The checked out commit.
+pub mod workspace;
+
+use std::ffi::OsString;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::model::run::{Outcome, Usage};
+use crate::model::ticket::{CLAIMED, Fact, LOCK, TICKET, Ticket, VERSION};
+use crate::run::env::Places;
+use crate::run::events::Events;
+use crate::run::log::Log;
+use crate::run::process::Bench;
+use crate::run::steps::Verdict;
+use crate::sys::lock::Lock;
+use crate::sys::process::Signals;
+use crate::sys::{files, host};
+
+/// Nothing of the run is alive and all is stated.
+const DONE: u8 = 0;
+/// Something of this host stood in the way; the supervisor's own log says what.
+const BROKEN: u8 = 1;
+/// Another supervisor, or the launcher's fence, was here first.
+const CLAIMED_BY_ANOTHER: u8 = 3;
+/// What the background gets between TERM and KILL at the end of the run, at most.
+const BACKGROUND_GRACE: Duration = Duration::from_secs(2);
+/// A ticket is not larger.
+const TICKET_MAX: u64 = 16 << 20;
+
+/// `shipbell supervise ARGUMENTS`: the exit code.
+#[must_use]
+pub fn main(arguments: &[OsString]) -> u8 {
+    match arguments {
+        [word, rest @ ..] if word == workspace::CHECKOUT => match workspace::child(rest) {
+            Ok(notes) => {
+                notes.iter().for_each(|note| say(&format!("=== {note}")));
+                DONE
+            }
+            Err(why) => {
+                say(&why);
+                BROKEN
+            }
+        },
+        [dir] => supervise(Path::new(dir)),
+        _ => {
+            say("usage: shipbell supervise RUN_DIR (started by Shipbell itself)");
+            64
+        }
+    }
+}
+
+/// Carries the attempt in `dir` out, unless somebody was here before. Returns when nothing of it lives.
+#[must_use]
+pub fn supervise(dir: &Path) -> u8 {
+    match attempt(dir) {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("{}: {error}", dir.display()));
+            BROKEN
+        }
+    }
+}
+
+/// A closed standard error is no reason to end.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn attempt(dir: &Path) -> io::Result<u8> {
+    use std::os::unix::fs::FileExt as _;
+    // Before anything else: from here on TERM is a wish that we look at, not our end.
+    let signals = Signals::block()?;
+    crate::sys::process::become_supervisor()?;
+    let dir = dir.canonicalize()?;
+    let Some(lock) = Lock::take(&dir.join(LOCK))? else { return Ok(CLAIMED_BY_ANOTHER) };
+    let (pid, boot_id) = (std::process::id(), host::boot_id()?);
+    // Whoever wants us to stop finds us by this number while the lock is held.
+    lock.file().write_all_at(format!("{pid}\n").as_bytes(), 0)?;
+    if !claim(&dir, &format!("{boot_id} {pid}\n"))? {
+        return Ok(CLAIMED_BY_ANOTHER);
+    }
+    let mut events = Events::begin(&dir)?;
+    events.state(Fact::Started { boot_id, pid }, true);
+    match read_ticket(&dir) {
+        Ok(ticket) => {
+            let mut bench = lay_out(dir, ticket, events, signals)?;
+            let verdict = steps::carry_out(&mut bench);
+            conclude(&mut bench, verdict)?;
+        }
+        Err(why) => {
+            say(&why);
+            events.state(finished(Outcome::Failed, why, None, Usage::default()), true);
+            events.state(Fact::Empty, true);
+            events.settle()?;
+        }
+    }
+    drop(lock);
+    Ok(DONE)
+}
+
+fn read_ticket(dir: &Path) -> Result<Ticket, String> {
+    let unread = |error: io::Error| format!("{TICKET} cannot be read: {error}");
+    let dir = files::open_dir(dir).map_err(unread)?;
+    let file = files::open_beneath(&dir, TICKET.as_ref(), false).map_err(unread)?;
+    let mut text = Vec::new();
+    file.take(TICKET_MAX).read_to_end(&mut text).map_err(unread)?;
+    let ticket: Ticket = serde_json::from_slice(&text).map_err(|error| format!("{TICKET} is not a ticket: {error}"))?;
+    if ticket.v == VERSION || ticket.v + 1 == VERSION {
+        return Ok(ticket);
+    }
+    Err(format!("{TICKET} has version {}, this shipbell reads {VERSION} and the one before it", ticket.v))
+}
+
+fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals) -> io::Result<Bench> {
+    let mut log = Log::begin(&dir, ticket.definition.log_limit)?;
+    let places = Places::of(&dir);
+    let (doer, refusal) = match user::choose(&ticket.definition) {
+        Ok(doer) => (doer, None),
+        Err(why) => (user::Doer { name: String::new(), identity: None, warning: None }, Some(why)),
+    };
+    log.note(&format!("=== {}, attempt {}, as user {}", ticket.order.run, ticket.order.attempt, doer.name));
+    if let Some(warning) = &doer.warning {
+        log.note(&format!("=== WARNING: {warning}"));
+    }
+    let env = env::of_run(&ticket, &places, &doer.name);
+    let deadline = Instant::now() + ticket.definition.timeout.duration();
+    let mut bench = Bench {
+        dir,
+        places,
+        ticket,
+        doer,
+        refusal,
+        env,
+        events,
+        log,
+        outputs: outputs::Outputs::default(),
+        deadline,
+        touched: false,
+        stop: None,
+        signals,
+        ended: Vec::new(),
+        childless: true,
+    };
+    // It may have been asked for before there was anybody to hear it.
+    bench.look_for_stop();
+    Ok(bench)
+}
+
+/// Ends what lives, takes what the run leaves, and states the result; `Empty` comes when it is true.
+fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
+    if bench.end_tree(BACKGROUND_GRACE.min(bench.ticket.definition.grace.duration())) {
+        bench.log.end();
+    } else {
+        bench.log.note("=== something of this run does not die; its end is waited for");
+    }
+    if bench.places.artifacts.exists()
+        && let Err(why) = artifacts::collect(bench)
+    {
+        bench.log.note(&format!("=== {why}"));
+        verdict.worsen(Outcome::Failed, why, None);
+    }
+    let end = if verdict.good() { String::new() } else { format!(": {}", verdict.reason) };
+    bench.log.note(&format!("=== {}{}", verdict.outcome, end.replace('\n', "\n=== ")));
+    let (cpu, memory_peak) = crate::sys::process::children_usage();
+    let cpu_ms = u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX);
+    let usage = Usage { cpu_ms, memory_peak, log_bytes: bench.log.printed() };
+    bench.events.state(finished(verdict.outcome, verdict.reason, verdict.step, usage), true);
+    bench.events.settle()?;
+    while !bench.end_tree(Duration::ZERO) {}
+    bench.events.state(Fact::Empty, true);
+    bench.events.settle()
+}
+
+fn finished(outcome: Outcome, reason: String, step: Option<(u32, String)>, usage: Usage) -> Fact {
+    Fact::Finished { outcome, reason, step, usage }
+}
+
+/// Makes `claimed`, lastingly. False if it is there.
+///
+/// # Errors
+/// If the disk does not take it.
+pub fn claim(dir: &Path, text: &str) -> io::Result<bool> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = match options.write(true).create_new(true).mode(0o640).open(dir.join(CLAIMED)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    files::sync_dir(dir)?;
+    Ok(true)
+}

@@ -1,0 +1,162 @@
+//! One program of a run, carried out: started, waited for, its output copied meanwhile, ended with all
+//! its descendants when its time is over or somebody wants the run to stop. Which programs, in which
+//! order and how long, is decided in `steps`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::model::run::StepEnd;
+use crate::model::ticket::{STOP, Ticket};
+use crate::run::env::Places;
+use crate::run::events::Events;
+use crate::run::log::Log;
+use crate::run::outputs::Outputs;
+use crate::run::user::Doer;
+use crate::sys::files;
+use crate::sys::process::{self, Blow, Ended, Program, Signals};
+
+/// How long a KILL is repeated before we say that something does not die.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two rounds of KILL.
+const KILL_PAUSE: Duration = Duration::from_millis(5);
+/// Nothing is waited for longer in one go: facts that wait for the disk are tried again.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+/// What a reason for stopping may have.
+const REASON_MAX: u64 = 4096;
+
+/// All that a supervisor works with.
+#[derive(Debug)]
+pub struct Bench {
+    pub dir: PathBuf,
+    pub places: Places,
+    pub ticket: Ticket,
+    pub doer: Doer,
+    /// Why nobody can carry the steps out.
+    pub refusal: Option<String>,
+    /// What every step sees.
+    pub env: BTreeMap<String, String>,
+    pub events: Events,
+    pub log: Log,
+    pub outputs: Outputs,
+    /// When the run's own timeout is over.
+    pub deadline: Instant,
+    /// A step after `init` has begun, and that is on disk.
+    pub touched: bool,
+    pub stop: Option<String>,
+    pub signals: Signals,
+    pub ended: Vec<(i32, Ended)>,
+    pub childless: bool,
+}
+
+/// What is to be started; who, where to and from what follows from the bench.
+#[derive(Debug)]
+pub struct Task {
+    pub argv: Vec<OsString>,
+    pub env: BTreeMap<String, String>,
+    pub dir: PathBuf,
+}
+
+impl Bench {
+    /// Starts it and returns when it has ended, its time is over or (`heed`) the run is to stop. In the
+    /// last two cases nothing of the run is alive any more. What it left in the background lives on.
+    pub fn carry_out(&mut self, task: Task, until: Instant, heed: bool) -> StepEnd {
+        if heed && self.stop.is_some() {
+            return StepEnd::Cancelled;
+        }
+        self.ended.clear();
+        let what = task.argv.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+        let place = task.dir.clone();
+        let pid = match self.start(task) {
+            Ok(pid) => pid,
+            Err(error) => {
+                return StepEnd::Refused(format!("{what} could not be started in {}: {error}", place.display()));
+            }
+        };
+        loop {
+            self.turn(until.saturating_duration_since(Instant::now()));
+            if let Some((_, ended)) = self.ended.iter().find(|(ended, _)| *ended == pid) {
+                return match ended {
+                    Ended::Exit(code) => StepEnd::Exit(*code),
+                    Ended::Signal(signal) => StepEnd::Signal(*signal),
+                };
+            }
+            let stopped = heed && self.stop.is_some();
+            if stopped || Instant::now() >= until {
+                self.end_tree(self.ticket.definition.grace.duration());
+                return if stopped { StepEnd::Cancelled } else { StepEnd::TimedOut };
+            }
+        }
+    }
+
+    fn start(&self, task: Task) -> io::Result<i32> {
+        let env = task.env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        process::start(Program {
+            argv: task.argv,
+            env,
+            dir: task.dir,
+            output: self.log.writer()?,
+            identity: self.doer.identity.clone(),
+        })
+    }
+
+    /// Waits until something happens, and takes note of it: output, ended children, a wish to stop.
+    pub fn turn(&mut self, longest: Duration) {
+        let fds = [std::os::fd::AsFd::as_fd(&self.signals), self.log.pipe()];
+        if process::wait_readable(&fds, longest.min(LONGEST_TURN)).is_err() {
+            std::thread::sleep(KILL_PAUSE);
+        }
+        self.log.take_in();
+        if self.signals.take().stop && self.stop.is_none() {
+            self.stop = Some(self.reason_to_stop().unwrap_or_else(|| "stopped from outside".into()));
+        }
+        self.reap();
+        if self.events.waits() {
+            let _ = self.events.retry();
+        }
+    }
+
+    fn reap(&mut self) {
+        let reaped = process::reap();
+        self.ended.extend(reaped.ended);
+        self.childless = reaped.childless;
+    }
+
+    /// Whether the launcher asked for an end before we could hear it.
+    pub fn look_for_stop(&mut self) {
+        if self.stop.is_none() {
+            self.stop = self.reason_to_stop();
+        }
+    }
+
+    fn reason_to_stop(&self) -> Option<String> {
+        use std::io::Read as _;
+        let dir = files::open_dir(&self.dir).ok()?;
+        let file = files::open_beneath(&dir, STOP.as_ref(), false).ok()?;
+        let mut text = Vec::new();
+        file.take(REASON_MAX).read_to_end(&mut text).ok()?;
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        Some(if text.is_empty() { "cancelled".into() } else { text })
+    }
+
+    /// Ends everything that descends from us: TERM, `grace`, KILL until nothing is left. Whether that
+    /// came true within [`KILL_PATIENCE`].
+    pub fn end_tree(&mut self, grace: Duration) -> bool {
+        self.reap();
+        if !self.childless {
+            process::signal_descendants(Blow::Term);
+        }
+        let until = Instant::now() + grace;
+        while !self.childless && Instant::now() < until {
+            self.turn(until.saturating_duration_since(Instant::now()));
+        }
+        let patience = Instant::now() + KILL_PATIENCE;
+        while !self.childless && Instant::now() < patience {
+            process::signal_descendants(Blow::Kill);
+            self.turn(KILL_PAUSE);
+        }
+        self.childless
+    }
+}

@@ -1,0 +1,81 @@
+//! As whom the steps of a job run. The executor asks here for the name that a kept HOME belongs to,
+//! the supervisor for the user it changes to; both must come to the same.
+
+use crate::model::job::Definition;
+use crate::sys::host::{self, Account};
+use crate::sys::process::Identity;
+
+/// Who carries the steps out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doer {
+    pub name: String,
+    /// `None`: the supervisor's own user, no change.
+    pub identity: Option<Identity>,
+    /// What the log must say loudly.
+    pub warning: Option<String>,
+}
+
+impl Doer {
+    /// Owner of what the steps may write.
+    #[must_use]
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        self.identity.as_ref().map(|identity| (identity.uid, identity.gid))
+    }
+}
+
+/// The default of a job without `user`.
+#[must_use]
+pub fn default_name(definition: &Definition) -> &'static str {
+    if definition.deploys() { "shipbell-deploy" } else { "shipbell-job" }
+}
+
+/// The user of this job's steps on this host, for this process.
+///
+/// # Errors
+/// A text for people: there is no such user, or this process may not change to it.
+pub fn choose(definition: &Definition) -> Result<Doer, String> {
+    let own = host::effective_uid();
+    match &definition.user {
+        None if own != 0 => Ok(stay(own, None)),
+        None => {
+            let wanted = default_name(definition);
+            match host::account_named(wanted) {
+                Some(account) => change_to(&account),
+                None => Ok(stay(own, Some(format!("runs as root: this host has no user {wanted}")))),
+            }
+        }
+        Some(name) => named(name, own),
+    }
+}
+
+fn named(name: &str, own: u32) -> Result<Doer, String> {
+    let Some(account) = host::account_named(name) else {
+        return Err(format!(
+            "user = \"{name}\": this host has no such user\n\
+             Make it:  useradd --system --no-create-home --shell /usr/sbin/nologin {name}\n\
+             or name another one in `user`"
+        ));
+    };
+    if account.uid == own {
+        let warning = (own == 0).then(|| format!("runs as root: user = \"{name}\""));
+        return Ok(stay(own, warning));
+    }
+    if own != 0 {
+        return Err(format!(
+            "user = \"{name}\": Shipbell runs as {} and only root can change to another user\n\
+             Remove `user`, or run Shipbell from its systemd units",
+            host::user_name_of(own)
+        ));
+    }
+    change_to(&account)
+}
+
+fn stay(uid: u32, warning: Option<String>) -> Doer {
+    Doer { name: host::user_name_of(uid), identity: None, warning }
+}
+
+fn change_to(account: &Account) -> Result<Doer, String> {
+    let identity = Identity::of(account)
+        .map_err(|error| format!("the groups of user {} could not be read: {error}", account.name))?;
+    Ok(Doer { name: account.name.clone(), identity: Some(identity), warning: None })
+}

@@ -1,0 +1,163 @@
+//! The workspace of an attempt: a real repository, detached at exactly the commit, that borrows the
+//! mirror's objects. It is made by a child of the supervisor that has become the job's user for good, so
+//! that a hostile tree meets no more rights than the steps have; it can be ended like any step. git2
+//! runs no hook, no filter and no fsmonitor, and checks each object against its own hash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use git2::build::CheckoutBuilder;
+use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions};
+
+use crate::model::run::StepEnd;
+use crate::run::process::{Bench, Task};
+use crate::sys::files;
+
+/// The word in argv behind `supervise` that makes a process the child that checks out.
+pub const CHECKOUT: &str = "--checkout";
+
+/// Directories of an attempt that the steps may write.
+///
+/// # Errors
+/// If they cannot be made.
+pub fn make_directories(bench: &Bench) -> io::Result<()> {
+    let (places, owner) = (&bench.places, bench.doer.owner());
+    for dir in [&places.work, &places.out, &places.artifacts, &places.temporary] {
+        files::own_dir(dir, 0o750, owner)?;
+    }
+    let out = files::open_dir(&places.out)?;
+    files::create_beneath(&out, "output".as_ref(), 0o640, owner)?;
+    std::fs::create_dir_all(bench.ticket.home.parent().unwrap_or(&bench.ticket.home))?;
+    files::own_dir(&bench.ticket.home, 0o700, owner)
+}
+
+/// Checks the ticket's commit out, if it has one.
+///
+/// # Errors
+/// The end of a step 0 that could not begin.
+pub fn check_out(bench: &mut Bench) -> Result<(), StepEnd> {
+    let order = &bench.ticket.order;
+    let (Some(commit), Some(mirror)) = (&order.commit, &order.mirror) else { return Ok(()) };
+    let home = bench.places.temporary.join("git-home");
+    let path = |path: &Path| path.as_os_str().to_owned();
+    let argv: Vec<OsString> = vec![
+        "/proc/self/exe".into(),
+        "supervise".into(),
+        CHECKOUT.into(),
+        path(&bench.places.work),
+        path(mirror),
+        commit.as_str().into(),
+    ];
+    // No word of the host's or of the person's git configuration reaches it.
+    let env = BTreeMap::from([("HOME".to_owned(), home.to_string_lossy().into_owned())]);
+    let task = Task { argv, env, dir: bench.places.work.clone() };
+    bench.log.forget_recent();
+    match bench.carry_out(task, bench.deadline, true) {
+        StepEnd::Exit(0) => Ok(()),
+        end @ (StepEnd::TimedOut | StepEnd::Cancelled) => Err(end),
+        end => {
+            bench.log.take_in();
+            let said = bench.log.recent();
+            let said = said.trim();
+            Err(StepEnd::Refused(if said.is_empty() { format!("the checkout failed: {end}") } else { said.to_owned() }))
+        }
+    }
+}
+
+/// The child: `supervise --checkout WORK MIRROR COMMIT`. What it prints is for the log.
+///
+/// # Errors
+/// A text for people.
+pub fn child(arguments: &[OsString]) -> Result<Vec<String>, String> {
+    let [work, mirror, commit] = arguments else { return Err("usage: supervise --checkout WORK MIRROR COMMIT".into()) };
+    let commit = commit.to_string_lossy();
+    trust_the_mirror().map_err(|error| format!("the workspace cannot be prepared: {error}"))?;
+    let short: String = commit.chars().take(7).collect();
+    make(Path::new(work), Path::new(mirror), &commit).map_err(|error| match error.code() {
+        ErrorCode::NotFound => format!(
+            "commit {short} is not in the mirror\n\
+             It may have been taken off its branch and pruned. A newer commit runs by itself; this one cannot."
+        ),
+        _ => format!("commit {short} could not be checked out: {}", error.message()),
+    })
+}
+
+/// The mirror belongs to another user than we have become; libgit2 reads its refs only when told so.
+fn trust_the_mirror() -> io::Result<()> {
+    let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return Ok(()) };
+    std::fs::create_dir_all(&home)?;
+    std::fs::write(home.join(".gitconfig"), "[safe]\n\tdirectory = *\n")
+}
+
+fn make(work: &Path, mirror: &Path, commit: &str) -> Result<Vec<String>, git2::Error> {
+    let failed = |error: io::Error| git2::Error::from_str(&error.to_string());
+    let mut options = RepositoryInitOptions::new();
+    options.external_template(false).no_reinit(true).initial_head("main");
+    let repository = Repository::init_opts(work, &options)?;
+    let git = repository.path().to_owned();
+    drop(repository);
+    let mut objects = mirror.join("objects").into_os_string();
+    objects.push("\n");
+    std::fs::write(git.join("objects/info/alternates"), objects.as_encoded_bytes()).map_err(failed)?;
+    let repository = Repository::open(work)?;
+    let mut config = repository.config()?;
+    config.set_bool("core.fsmonitor", false)?;
+    // A gc in a step would only copy what is borrowed.
+    config.set_i32("gc.auto", 0)?;
+    let id = Oid::from_str(commit)?;
+    let object = repository.find_commit(id)?.into_object();
+    let tags = tags_behind(&repository, &Repository::open(mirror)?, id)?;
+    std::fs::write(git.join("packed-refs"), tags).map_err(failed)?;
+    repository.set_head_detached(id)?;
+    repository.checkout_tree(&object, Some(CheckoutBuilder::new().force().disable_filters(true)))?;
+    notes(&repository)
+}
+
+/// The text of `packed-refs` with the mirror's tags on the commit and its ancestors.
+fn tags_behind(work: &Repository, mirror: &Repository, commit: Oid) -> Result<Vec<u8>, git2::Error> {
+    let mut tags = BTreeMap::new();
+    for tag in mirror.references_glob("refs/tags/*")? {
+        let tag = tag?;
+        let (Some(target), Ok(peeled)) = (tag.target(), tag.peel(ObjectType::Commit)) else { continue };
+        tags.insert(tag.name_bytes().to_vec(), (target, peeled.id()));
+    }
+    let mut wanted: BTreeSet<Oid> = tags.values().map(|(_, commit)| *commit).collect();
+    let mut behind = BTreeSet::new();
+    if !wanted.is_empty() {
+        let mut walk = work.revwalk()?;
+        walk.push(commit)?;
+        for ancestor in walk {
+            let ancestor = ancestor?;
+            if wanted.remove(&ancestor) {
+                behind.insert(ancestor);
+            }
+            if wanted.is_empty() {
+                break;
+            }
+        }
+    }
+    let mut text = b"# pack-refs with: peeled fully-peeled sorted \n".to_vec();
+    for (name, (target, commit)) in tags.into_iter().filter(|(_, (_, commit))| behind.contains(commit)) {
+        text.extend_from_slice(format!("{target} ").as_bytes());
+        text.extend_from_slice(&name);
+        text.push(b'\n');
+        if target != commit {
+            text.extend_from_slice(format!("^{commit}\n").as_bytes());
+        }
+    }
+    Ok(text)
+}
+
+/// What a reader of the log should know about the workspace.
+fn notes(repository: &Repository) -> Result<Vec<String>, git2::Error> {
+    let index = repository.index()?;
+    let links = index.iter().filter(|entry| entry.mode == u32::from(git2::FileMode::Commit));
+    let paths: Vec<String> = links.map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect();
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let paths: String = paths.join(", ").chars().flat_map(char::escape_default).take(1000).collect();
+    Ok(vec![format!("submodules are left empty: {paths}")])
+}
