@@ -1,1 +1,232 @@
-//! (being written)
+//! The privileged half: it knows definitions by hash, writes tickets from them, and has the launcher
+//! start, stop and judge attempts. What the daemon says enters only as validated values: no argv, no
+//! user, no environment. Its calls block; async callers put them on a blocking thread.
+
+/// Whether an order fits a definition.
+mod order;
+
+use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::launch::evidence;
+use crate::launch::local::Local;
+use crate::model::job::{Definition, Hash};
+use crate::model::name::RunRef;
+use crate::model::ticket::{FactLine, LOCK, LOG, OUT, StartOrder, TICKET, Ticket, VERSION, WORK};
+use crate::run::user;
+use crate::sys::files;
+use crate::sys::lock::Lock;
+
+pub use crate::launch::Status;
+
+/// Why an attempt did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It will never be accepted like this.
+    #[error("{0}")]
+    Refused(String),
+    /// This host stood in the way; it may go better later.
+    #[error("the attempt could not be started: {0}")]
+    Failed(#[from] io::Error),
+}
+
+/// Cheap to clone; all clones are the same executor.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    runs: PathBuf,
+    definitions: PathBuf,
+    homes: PathBuf,
+    launcher: Local,
+    /// One start at a time: looking whether an attempt is there and making it are two steps.
+    starting: Mutex<()>,
+}
+
+impl Executor {
+    /// `binary` is this program: it is started as `BINARY supervise DIR`.
+    ///
+    /// # Errors
+    /// If its directories cannot be made.
+    pub fn new(runs_dir: &Path, executor_dir: &Path, homes_dir: &Path, binary: &Path) -> io::Result<Self> {
+        let definitions = executor_dir.join("definitions");
+        // A job's user passes through to its own directories and lists nothing.
+        for (dir, mode) in [(runs_dir, 0o711), (executor_dir, 0o700), (&definitions, 0o700), (homes_dir, 0o711)] {
+            make_dir(dir, mode)?;
+        }
+        let absolute = |path: &Path| path.canonicalize();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                runs: absolute(runs_dir)?,
+                definitions: absolute(&definitions)?,
+                homes: absolute(homes_dir)?,
+                launcher: Local::new(binary),
+                starting: Mutex::new(()),
+            }),
+        })
+    }
+
+    /// Keeps these definitions by their hashes; what was learned before stays.
+    ///
+    /// # Errors
+    /// If the disk does not take them.
+    pub fn learn(&self, definitions: &[Arc<Definition>]) -> io::Result<()> {
+        for definition in definitions {
+            let text = serde_json::to_vec(definition.as_ref())?;
+            let path = self.definition_path(&Hash::of(&text));
+            if !path.try_exists()? {
+                files::write_whole(&path, &text, 0o600)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A definition that was learned, if its text still has this hash.
+    #[must_use]
+    pub fn definition(&self, hash: &Hash) -> Option<Definition> {
+        let plain = hash.as_str().len() == 64 && hash.as_str().bytes().all(|c| c.is_ascii_hexdigit());
+        let text = plain.then(|| fs::read(self.definition_path(hash)).ok()).flatten()?;
+        (Hash::of(&text) == *hash).then(|| serde_json::from_slice(&text).ok()).flatten()
+    }
+
+    fn definition_path(&self, hash: &Hash) -> PathBuf {
+        self.inner.definitions.join(format!("{hash}.json"))
+    }
+
+    /// The directory of an attempt.
+    #[must_use]
+    pub fn dir(&self, run: &RunRef, attempt: u32) -> PathBuf {
+        self.inner.runs.join(run.id()).join(attempt.to_string())
+    }
+
+    /// Starts an attempt. An attempt that was started before is not started again, and that is no error:
+    /// its status tells.
+    ///
+    /// # Errors
+    /// [`StartError::Refused`] where the order does not fit what this executor knows.
+    pub fn start(&self, order: &StartOrder) -> Result<(), StartError> {
+        let definition = self.definition(&order.definition).ok_or_else(|| {
+            let text = format!("definition {} is not known here: shipbell reload", order.definition.short());
+            StartError::Refused(text)
+        })?;
+        order::check(order, &definition).map_err(StartError::Refused)?;
+        let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
+        let home = self.home(&definition);
+        let ticket = Ticket { v: VERSION, order: order.clone(), definition, home, init_config };
+        let text = serde_json::to_vec(&ticket).map_err(io::Error::from)?;
+        let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.dir(&order.run, order.attempt);
+        make_dir(&self.inner.runs.join(order.run.id()), 0o751)?;
+        make_dir(&dir, 0o751)?;
+        if dir.join(TICKET).try_exists()? || dir.join(LOCK).try_exists()? {
+            return Ok(());
+        }
+        files::write_whole(&dir.join(TICKET), &text, 0o640)?;
+        files::sync_dir(&self.inner.runs.join(order.run.id()))?;
+        Ok(self.inner.launcher.launch(&dir)?)
+    }
+
+    /// Kept per pipeline and user, so that one user's tools never read what another one wrote.
+    fn home(&self, definition: &Definition) -> PathBuf {
+        let user = user::choose(definition).map_or_else(|_| "unknown".to_owned(), |doer| doer.name);
+        self.inner.homes.join(definition.key.pipeline.as_str()).join(user)
+    }
+
+    /// Asks an attempt to end.
+    ///
+    /// # Errors
+    /// If the wish cannot be written.
+    pub fn stop(&self, run: &RunRef, attempt: u32, reason: &str) -> io::Result<()> {
+        let dir = self.dir(run, attempt);
+        if dir.try_exists()? { self.inner.launcher.stop(&dir, reason) } else { Ok(()) }
+    }
+
+    /// What can be said of an attempt; one that did not begin and that nobody is starting never will.
+    ///
+    /// # Errors
+    /// If its files cannot be read; nothing is concluded then.
+    pub fn status(&self, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
+        let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.launcher.status(&self.dir(run, attempt), boot_id)
+    }
+
+    /// Facts from an offset of `events.jsonl` on, and the offset to go on from. Complete lines only, a
+    /// bounded number of them: ask again until the offset stands still.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be read.
+    pub fn facts(&self, run: &RunRef, attempt: u32, from: u64) -> io::Result<(Vec<FactLine>, u64)> {
+        let part = evidence::read_part(&self.dir(run, attempt), from)?;
+        Ok((part.lines, part.next))
+    }
+
+    /// All attempts that have a directory.
+    ///
+    /// # Errors
+    /// If the directory of runs cannot be read.
+    pub fn list(&self) -> io::Result<Vec<(RunRef, u32)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.inner.runs)?.flatten() {
+            let Some(run) = entry.file_name().to_str().and_then(|name| RunRef::from_id(name).ok()) else { continue };
+            for attempt in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+                if let Some(attempt) = attempt.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    found.push((run.clone(), attempt));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The result is recorded: the workspace goes; log, events and artifacts stay.
+    ///
+    /// # Errors
+    /// If the attempt still runs, or something cannot be removed.
+    pub fn ack(&self, run: &RunRef, attempt: u32) -> io::Result<()> {
+        let dir = self.dir(run, attempt);
+        if Lock::is_held(&dir.join(LOCK))? {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{run}, attempt {attempt}, still runs")));
+        }
+        [WORK, OUT].iter().try_for_each(|name| files::remove_tree(&dir.join(name)))
+    }
+
+    #[must_use]
+    pub fn log_path(&self, run: &RunRef, attempt: u32) -> PathBuf {
+        self.dir(run, attempt).join(LOG)
+    }
+
+    /// At most `max` bytes of the log from an offset on, and the offset to go on from.
+    ///
+    /// # Errors
+    /// If the log is there and cannot be read.
+    pub fn read_log(&self, run: &RunRef, attempt: u32, from: u64, max: usize) -> io::Result<(Vec<u8>, u64)> {
+        let dir = match files::open_dir(&self.dir(run, attempt)) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
+            Err(error) => return Err(error),
+        };
+        let mut file = match files::open_beneath(&dir, LOG.as_ref(), false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
+            Err(error) => return Err(error),
+        };
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(max as u64).read_to_end(&mut bytes)?;
+        let next = from.saturating_add(bytes.len() as u64);
+        Ok((bytes, next))
+    }
+}
+
+/// Makes it and what is above it; an existing one keeps its mode.
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    files::own_dir(path, mode, None)
+}

@@ -1,0 +1,142 @@
+//! The launcher that needs neither systemd nor root: supervisors are children of this process that live
+//! on when it ends. Whether one lives is read from its lock, never from a process id. Without a cgroup
+//! nobody can prove that a killed supervisor left nothing behind: such an attempt is lost, not over.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::launch::{Status, evidence};
+use crate::model::ticket::{CLAIMED, Evidence, LOCK, STOP};
+use crate::run;
+use crate::run::env::Places;
+use crate::sys::files;
+use crate::sys::lock::Lock;
+use crate::sys::process::{self, Blow, Handle};
+
+/// What a supervisor says when it cannot even begin.
+pub const SUPERVISOR_LOG: &str = "supervisor.log";
+/// What the reaping thread needs.
+const STACK: usize = 64 << 10;
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Local {
+    binary: PathBuf,
+    /// Attempts whose supervisor we started and did not see end.
+    live: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl Local {
+    #[must_use]
+    pub fn new(binary: &Path) -> Self {
+        Self { binary: binary.to_owned(), live: Arc::default() }
+    }
+
+    fn live(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        // A set of paths is whole after a panic as well.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the supervisor of an attempt whose ticket is written.
+    ///
+    /// # Errors
+    /// If the program cannot be started; then nothing began and nothing will.
+    pub fn launch(&self, dir: &Path) -> io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let log = File::options().append(true).create(true).mode(0o640).open(dir.join(SUPERVISOR_LOG))?;
+        // No pre_exec, no uid, no group: so it is posix_spawn, whose cost does not grow with our memory.
+        let mut command = Command::new(&self.binary);
+        command.arg("supervise").arg(dir).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log));
+        self.live().insert(dir.to_owned());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                self.live().remove(dir);
+                return Err(error);
+            }
+        };
+        let (this, at) = (self.clone(), dir.to_owned());
+        let reap = move || {
+            let _ = child.wait();
+            this.live().remove(&at);
+        };
+        // Without a thread it stays a zombie until we end; its lock tells the truth all the same.
+        let _ = std::thread::Builder::new().name("reap".into()).stack_size(STACK).spawn(reap);
+        Ok(())
+    }
+
+    /// What can be said of the attempt now. An attempt that nobody claimed and that nobody is about to
+    /// claim is fenced: from then on it is certain that it never begins.
+    ///
+    /// # Errors
+    /// If the files cannot be read; then nothing is concluded.
+    pub fn status(&self, dir: &Path, boot_id: &str) -> io::Result<Status> {
+        if !dir.join(CLAIMED).try_exists()? {
+            if self.live().contains(dir) {
+                return Ok(Status::Running);
+            }
+            if let Some(why) = fence(dir)? {
+                return Ok(Status::Over(Evidence::NeverStarted { why }));
+            }
+        }
+        if Lock::is_held(&dir.join(LOCK))? {
+            return Ok(Status::Running);
+        }
+        let evidence = evidence::of(dir, boot_id)?;
+        if let Evidence::Lost { rebooted: false, .. } | Evidence::Finished { empty: false, .. } = evidence {
+            end_leftovers(dir);
+        }
+        Ok(Status::Over(evidence))
+    }
+
+    /// Asks the supervisor to end the run. It does so in its own time: TERM, grace, KILL, `always` steps.
+    ///
+    /// # Errors
+    /// If the wish cannot be written.
+    pub fn stop(&self, dir: &Path, reason: &str) -> io::Result<()> {
+        files::write_whole(&dir.join(STOP), reason.as_bytes(), 0o640)?;
+        let lock = dir.join(LOCK);
+        if !Lock::is_held(&lock)? {
+            // Over, or about to begin: then it looks for the wish once it has claimed.
+            return Ok(());
+        }
+        let Ok(pid) = evidence::read_small(dir, LOCK, 32)?.trim().parse::<i32>() else { return Ok(()) };
+        let Ok(handle) = Handle::open(pid) else { return Ok(()) };
+        // Still held after the handle was taken: so the number was its holder's then.
+        if Lock::is_held(&lock)? {
+            handle.send(Blow::Term)?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes `lock` and `claimed` as a supervisor would. `Some(why)`: nothing ever began here, and nothing
+/// will. `None`: somebody was here before.
+fn fence(dir: &Path) -> io::Result<Option<String>> {
+    fs::create_dir_all(dir)?;
+    let Some(lock) = Lock::take(&dir.join(LOCK))? else { return Ok(None) };
+    let said = evidence::read_small(dir, SUPERVISOR_LOG, 1000)?;
+    let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
+    let why = if said.is_empty() { "its supervisor never began".into() } else { said };
+    let fenced = run::claim(dir, &format!("{}: {why}\n", evidence::FENCED))?;
+    drop(lock);
+    Ok(fenced.then_some(why))
+}
+
+/// What a killed supervisor left alive, as far as it still carries the name of the run.
+fn end_leftovers(dir: &Path) {
+    let Ok(dir) = dir.canonicalize() else { return };
+    let output = Places::of(&dir).output;
+    let mut mark = b"SHIPBELL_OUTPUT=".to_vec();
+    mark.extend_from_slice(output.as_os_str().as_encoded_bytes());
+    // Twice: what was born during the first look.
+    if process::kill_marked(&mark) > 0 {
+        let _ = process::kill_marked(&mark);
+    }
+}
