@@ -197,7 +197,7 @@ fn check_deployed(bench: &mut Bench, verify: &VerifyDef) -> StepEnd {
             StepEnd::TimedOut => {}
             StepEnd::Exit(0) => {
                 bench.log.take_in();
-                let commit = bench.ticket.order.commit.as_ref().map(|commit| commit.as_str());
+                let commit = bench.ticket.order.commit.as_ref().map(crate::model::commit::CommitId::as_str);
                 match wrong_commit(&bench.log.recent(), commit) {
                     None => return StepEnd::Exit(0),
                     Some(why) => last = why,
