@@ -44,30 +44,8 @@ const BY_ENVIRONMENT: &str = "sign the approval in the browser or with `shipbell
 
 fn keys(place: Place) -> &'static [Key] {
     match place {
-        Place::File => &[
-            ("description", Works),
-            ("repo", Works),
-            ("init", Works),
-            ("job", Works),
-            ("environment", Works),
-            ("defaults", Works),
-            ("include", Never("a job file stands alone")),
-            ("stages", Never("the order of jobs follows from `needs`")),
-            ("services", Never("start what a test needs in a step; it ends with the run")),
-            ("plugins", Never("a step is a shell command: anything installed here can be called")),
-        ],
-        Place::Repo => &[
-            ("url", Works),
-            ("branches", Works),
-            ("poll", Works),
-            ("paths", Works),
-            ("quiet", Works),
-            ("commits", Works),
-            ("history", Works),
-            ("credential", NotYet("use what git uses: ~/.ssh/config, a credential helper")),
-            ("pulls", NotYet("pull requests are not run")),
-            ("signed-by", NotYet("check the signature in a step: git verify-commit HEAD")),
-        ],
+        Place::File => FILE,
+        Place::Repo => REPO,
         Place::Init => &[
             ("run", Works),
             ("config", Works),
@@ -100,30 +78,10 @@ fn keys(place: Place) -> &'static [Key] {
             ("stale-after", NotYet("see when it last ran with `shipbell status`")),
         ],
         Place::Retry => &[("attempts", Works), ("delay", Works)],
-        Place::Limits => &[
-            ("log", Works),
-            ("memory", NotYet(BY_ULIMIT)),
-            ("cpus", NotYet(BY_ULIMIT)),
-            ("tasks", NotYet(BY_ULIMIT)),
-            ("files", NotYet(BY_ULIMIT)),
-        ],
+        Place::Limits => LIMITS,
         Place::Verify => &[("run", Works), ("within", Works)],
         Place::Param => &[("match", Works), ("default", Works)],
-        Place::Settings => &[
-            ("public-url", Works),
-            ("listen", Works),
-            ("timezone", Works),
-            ("mail", Works),
-            ("person", Works),
-            ("environment", Works),
-            ("pools", Works),
-            ("limits", Works),
-            ("defaults", Works),
-            ("retention", NotYet("history and logs are kept")),
-            ("github", NotYet("repositories are polled")),
-            ("gitlab", NotYet("repositories are polled")),
-            ("gitea", NotYet("repositories are polled")),
-        ],
+        Place::Settings => SETTINGS,
         Place::Mail => &[
             ("from", Works),
             ("to", Works),
@@ -149,6 +107,56 @@ fn keys(place: Place) -> &'static [Key] {
 
 const BY_ULIMIT: &str = "use ulimit at the head of a step";
 const IF: Key = ("if", Never("a step is shell: its condition stands in its text"));
+
+const FILE: &[Key] = &[
+    ("description", Works),
+    ("repo", Works),
+    ("init", Works),
+    ("job", Works),
+    ("environment", Works),
+    ("defaults", Works),
+    ("include", Never("a job file stands alone")),
+    ("stages", Never("the order of jobs follows from `needs`")),
+    ("services", Never("start what a test needs in a step; it ends with the run")),
+    ("plugins", Never("a step is a shell command: anything installed here can be called")),
+];
+
+const REPO: &[Key] = &[
+    ("url", Works),
+    ("branches", Works),
+    ("poll", Works),
+    ("paths", Works),
+    ("quiet", Works),
+    ("commits", Works),
+    ("history", Works),
+    ("credential", NotYet("use what git uses: ~/.ssh/config, a credential helper")),
+    ("pulls", NotYet("pull requests are not run")),
+    ("signed-by", NotYet("check the signature in a step: git verify-commit HEAD")),
+];
+
+const SETTINGS: &[Key] = &[
+    ("public-url", Works),
+    ("listen", Works),
+    ("timezone", Works),
+    ("mail", Works),
+    ("person", Works),
+    ("environment", Works),
+    ("pools", Works),
+    ("limits", Works),
+    ("defaults", Works),
+    ("retention", NotYet("history and logs are kept")),
+    ("github", NotYet("repositories are polled")),
+    ("gitlab", NotYet("repositories are polled")),
+    ("gitea", NotYet("repositories are polled")),
+];
+
+const LIMITS: &[Key] = &[
+    ("log", Works),
+    ("memory", NotYet(BY_ULIMIT)),
+    ("cpus", NotYet(BY_ULIMIT)),
+    ("tasks", NotYet(BY_ULIMIT)),
+    ("files", NotYet(BY_ULIMIT)),
+];
 
 const JOB: &[Key] = &[
     ("description", Works),
