@@ -1,6 +1,14 @@
 //! Repositories as they really behave: seen first, pushed to, rewritten, taken away, and asked by a
 //! poller; the remotes are real repositories and real servers on this host.
 
+#[path = "sources/attacks.rs"]
+mod attacks;
+#[path = "sources/history.rs"]
+mod history;
+#[path = "sources/polling.rs"]
+mod polling;
+#[path = "sources/servers.rs"]
+mod servers;
 #[path = "sources/world.rs"]
 mod world;
 
@@ -166,6 +174,10 @@ async fn an_empty_repository_is_a_good_answer() {
     assert_eq!((answer.unwrap().heads.len(), problem), (0, None));
     world.origin.commit("main", "one");
     assert_eq!(world.news().await.heads.len(), 1);
+    // One that had commits and has none at all is a server that lost its disk: nothing is taken off.
+    world.origin.delete("refs/heads/main");
+    let (answer, problem) = world.poll().await;
+    assert!(answer.is_none() && problem.unwrap().contains("no branch and no tag any more"));
 }
 
 #[tokio::test]

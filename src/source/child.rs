@@ -43,14 +43,22 @@ pub(super) struct Call<'a> {
     /// A transfer slower than 1 kB/s for so long is given up, in seconds.
     pub(super) patience: u32,
     pub(super) stdout_max: usize,
+    /// Whether the packets of the protocol are written to stderr.
+    pub(super) trace: bool,
     pub(super) deadline: Duration,
+}
+
+/// What it printed.
+pub(super) struct Said {
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
 }
 
 /// Runs it and gives what it printed.
 ///
 /// # Errors
 /// If it cannot be started, fails, prints too much or is not over at the deadline.
-pub(super) async fn run(call: Call<'_>) -> Result<Vec<u8>, SourceError> {
+pub(super) async fn run(call: Call<'_>) -> Result<Said, SourceError> {
     let until = Instant::now() + call.deadline;
     let mut command = command(&call)?;
     let child = command.spawn().map_err(|error| SourceError::Start(error.to_string()))?;
@@ -74,7 +82,7 @@ pub(super) async fn run(call: Call<'_>) -> Result<Vec<u8>, SourceError> {
         }
     };
     if status.success() {
-        return Ok(stdout);
+        return Ok(Said { stdout, stderr });
     }
     let mirror = call.git_dir.map(Path::to_string_lossy);
     Err(error::sort(call.what, call.origin, mirror.as_deref(), &stderr))
@@ -200,6 +208,9 @@ fn command(call: &Call<'_>) -> Result<Command, SourceError> {
         .kill_on_drop(true);
     // Without a repository git would look for one around the current directory and read its config.
     command.env("GIT_DIR", call.git_dir.map_or(OsStr::new("/dev/null"), Path::as_os_str));
+    if call.trace {
+        command.env("GIT_TRACE_PACKET", "1");
+    }
     for option in OPTIONS {
         command.args(["-c", option]);
     }

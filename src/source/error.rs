@@ -37,8 +37,13 @@ pub enum SourceError {
     RefGone { url: String, name: String },
     #[error("{url} lists more than {megabytes} MB of refs, which is more than is read")]
     TooMuch { url: String, megabytes: usize },
-    #[error("the answer of {url} is not what git ls-remote prints: {line}")]
+    #[error("what {url} answers is not the answer of a git server: {line}. Check `url` in [repo]")]
     Nonsense { url: String, line: String },
+    #[error(
+        "{url} says that it has no branch and no tag any more. That is taken for a fault of the server, and nothing is \
+         taken off; the next poll looks again"
+    )]
+    Emptied { url: String },
     #[error("{url} is a SHA-256 repository; only SHA-1 repositories can be read in this version")]
     Sha256 { url: String },
     #[error("the disk is full, so {url} could not be fetched: {said}. Free space where the mirrors are")]
@@ -55,6 +60,8 @@ pub enum SourceError {
     Start(String),
     #[error("the commit {commit} is not in the mirror of this repository")]
     NoCommit { commit: String },
+    #[error("what {name} stands at ({commit}) was fetched, but is malformed and cannot be read. Push a commit over it")]
+    Unreadable { name: String, commit: String },
     #[error("the mirror {path}: {why}")]
     Mirror { path: String, why: String },
 }
@@ -98,6 +105,7 @@ const UNREACHABLE: &[&str] = &[
     "Network is unreachable",
     "Connection reset",
     "Connection closed",
+    "Empty reply from server",
     "Operation too slow",
     "error: 5",
 ];

@@ -55,6 +55,7 @@ pub async fn fetch_with(
         input: refspecs(refs).into_bytes(),
         patience: 120,
         stdout_max: 1 << 20,
+        trace: false,
         deadline,
     };
     child::run(call).await.map(|_| ())

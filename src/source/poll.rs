@@ -96,7 +96,7 @@ pub(super) async fn look(
     let mut tries = 0;
     loop {
         tries += 1;
-        let remote = match asked(url, deadlines.ask).await {
+        let remote = match in_place(ASK_USUAL, ask(url, deadlines.ask)).await {
             Ok(remote) => Arc::new(remote),
             Err(error) => return all_failed(&error),
         };
@@ -119,17 +119,19 @@ pub(super) async fn look(
 /// Children at one time, over all repositories: a hundred of them at once would only slow each other.
 static PLACES: Semaphore = Semaphore::const_new(8);
 
-/// A server that accepts and does not answer costs nothing but memory, so it gives its place back:
-/// nobody waits for it.
-async fn asked(url: &str, deadline: Duration) -> Result<Remote, SourceError> {
-    const WORKING: Duration = Duration::from_secs(5);
+const ASK_USUAL: Duration = Duration::from_secs(5);
+const FETCH_USUAL: Duration = Duration::from_secs(30);
+
+/// Works in one of the places. Whoever takes longer than `usual` most likely waits for a server that
+/// does not answer: that costs nothing but memory, so the place is given back and nobody else waits.
+async fn in_place<T>(usual: Duration, work: impl Future<Output = T>) -> T {
     let place = PLACES.acquire().await;
-    let mut asking = std::pin::pin!(ask(url, deadline));
+    let mut work = std::pin::pin!(work);
     tokio::select! {
-        answer = &mut asking => answer,
-        () = tokio::time::sleep(WORKING) => {
+        done = &mut work => done,
+        () = tokio::time::sleep(usual) => {
             drop(place);
-            asking.await
+            work.await
         }
     }
 }
@@ -154,9 +156,7 @@ async fn get(
     if wanted.is_empty() {
         return Ok(());
     }
-    let place = PLACES.acquire().await;
-    let got = fetch(&mirrors.path(url), url, &wanted, deadline).await;
-    drop(place);
+    let got = in_place(FETCH_USUAL, fetch(&mirrors.path(url), url, &wanted, deadline)).await;
     let Err(error) = &got else { return Ok(()) };
     let (mirrors, url, damaged) = (mirrors.clone(), url.to_owned(), error.is_damage());
     blocking(
@@ -172,7 +172,7 @@ fn survey(mirror: &Mirror, targets: &[Target], remote: &Remote, all_tags: bool) 
     let watched = |name: &RefName| targets.iter().any(|target| target.pipeline.watches(name, remote.head.as_ref()));
     let heads = remote.refs.iter().filter(|(name, _)| watched(name)).filter(missing).map(|(name, _)| name.clone());
     let mut wanted: BTreeSet<RefName> = heads.collect();
-    if all_tags || !wanted.is_empty() {
+    if (all_tags || !wanted.is_empty()) && !remote.refs.is_empty() {
         mirror.tidy(remote)?;
         wanted.extend(mirror.missing_tags(remote));
     }
@@ -182,7 +182,13 @@ fn survey(mirror: &Mirror, targets: &[Target], remote: &Remote, all_tags: bool) 
 fn report(mirror: &Mirror, url: &str, targets: &[Target], remote: &Remote, problem: Option<&SourceError>) -> Vec<Look> {
     let one = |target: &Target| {
         let pipeline = target.pipeline.name.clone();
-        match heads(mirror, target, remote, problem) {
+        let emptied = remote.refs.is_empty() && !target.known.is_empty();
+        let seen = if emptied {
+            Err(SourceError::Emptied { url: origin::shown(url) })
+        } else {
+            heads(mirror, target, remote, problem)
+        };
+        match seen {
             Ok((heads, news)) => {
                 let trouble = missing_branches(&target.pipeline, url, remote);
                 let answer = Some(PollAnswer { head: remote.head.clone(), heads, standings: Vec::new() });
@@ -210,7 +216,9 @@ fn heads(
             (Some(tip), None) => tip,
             (Some(tip), Some(_)) if tip == *id => tip,
             (_, Some(problem)) => return Err(problem.clone()),
-            (None, None) => return Err(SourceError::NoCommit { commit: id.to_string() }),
+            (None, None) => {
+                return Err(SourceError::Unreadable { name: shown(name.as_str()), commit: id.to_string() });
+            }
         };
         if !mirror.has(&tip) {
             // A tag may name a tree or a file: nothing that could be run.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::child::{self, Access, Call};
 use super::clean;
 use super::error::SourceError;
-use super::origin::{self, Origin};
+use super::origin::{self, Origin, Way};
 use crate::model::commit::{CommitId, RefName};
 
 /// Some 700,000 refs.
@@ -36,20 +36,33 @@ pub async fn ask(url: &str, deadline: Duration) -> Result<Remote, SourceError> {
 /// As [`ask`].
 pub async fn ask_with(url: &str, access: &Access, deadline: Duration) -> Result<Remote, SourceError> {
     let origin = Origin::parse(url)?;
-    let args = ["ls-remote", "--quiet", "--symref", "--", url].map(Into::into).to_vec();
-    let call = Call {
+    let answer = child::run(listing(&origin, access, false, deadline)).await?.stdout;
+    if answer.is_empty() && matches!(origin.way, Way::Http | Way::Https) {
+        // Any web page of one line passes for an empty repository of the oldest protocol: look whether
+        // git spoke to git.
+        let said = child::run(listing(&origin, access, true, deadline)).await?.stderr;
+        if !said.windows(PACKET.len()).any(|window| window == PACKET) {
+            return Err(SourceError::Nonsense { url: origin::shown(url), line: "it is no git server".into() });
+        }
+    }
+    parse(&answer).map_err(|line| SourceError::Nonsense { url: origin::shown(url), line })
+}
+
+const PACKET: &[u8] = b" packet: ";
+
+fn listing<'a>(origin: &'a Origin, access: &'a Access, trace: bool, deadline: Duration) -> Call<'a> {
+    Call {
         what: "asking",
-        origin: &origin,
+        origin,
         access,
         git_dir: None,
-        args,
+        args: ["ls-remote", "--quiet", "--symref", "--", &origin.url].map(Into::into).to_vec(),
         input: Vec::new(),
         patience: 30,
         stdout_max: ANSWER_MAX,
+        trace,
         deadline,
-    };
-    let answer = child::run(call).await?;
-    parse(&answer).map_err(|line| SourceError::Nonsense { url: origin::shown(url), line })
+    }
 }
 
 /// Reads `OBJECT<TAB>REF` and `ref: REF<TAB>HEAD`. An annotated tag comes twice: the tag itself, then
@@ -71,6 +84,10 @@ fn parse(answer: &[u8]) -> Result<Remote, String> {
             continue;
         }
         let id = CommitId::new(left).map_err(|_| nonsense())?;
+        // Of a ref with a broken name git gives no object.
+        if left.bytes().all(|c| c == b'0') {
+            continue;
+        }
         if let Ok(name) = RefName::new(right.strip_suffix("^{}").unwrap_or(right)) {
             remote.refs.insert(name, id);
         }
@@ -107,6 +124,8 @@ mod tests {
         assert_eq!(parse(unborn.as_bytes()).unwrap().head, None);
         let detached = format!("{}\tHEAD\n{}\trefs/heads/dev\n", id('a'), id('a'));
         assert_eq!(parse(detached.as_bytes()).unwrap().head, None);
+        let broken = format!("{}\trefs/heads/a\n", id('0'));
+        assert!(parse(broken.as_bytes()).unwrap().refs.is_empty());
         let not_utf8 = [id('a').as_bytes(), b"\trefs/heads/\xff\n"].concat();
         assert!(parse(&not_utf8).unwrap().refs.is_empty());
         for bad in ["hello\n", "xyz\trefs/heads/main\n", "\trefs/heads/main\n", "<html>\t</html>\n"] {

@@ -1,0 +1,237 @@
+//! Real git servers on the loopback: git http-backend behind lighttpd, sshd, and servers that accept
+//! and never answer.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use shipbell::model::event::Event;
+use shipbell::source::{Access, Mirrors, SourceError, ask, ask_with, fetch, fetch_with, poll_once};
+
+use crate::world::{LONG, Origin, head, id, tag, target};
+
+/// A program of the host, or the test fails saying what to install.
+fn program(name: &str, package: &str) -> PathBuf {
+    let dirs = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/sbin", "/bin"];
+    let found = dirs.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing: apt-get install {package}"))
+}
+
+/// A server process, ended with the value.
+struct Server {
+    child: Child,
+    pub port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(mut command: Command, port: u16) -> Self {
+        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(child.try_wait().unwrap().is_none(), "{command:?} ended");
+            assert!(began.elapsed() < LONG, "{command:?} does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { child, port }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// lighttpd with git http-backend: /git open, /locked with a login.
+fn http_server(dir: &Path) -> Server {
+    let lighttpd = program("lighttpd", "lighttpd");
+    let exec = Command::new("git").arg("--exec-path").output().unwrap().stdout;
+    let backend = Path::new(String::from_utf8(exec).unwrap().trim()).join("git-http-backend");
+    assert!(backend.is_file(), "{} is missing: apt-get install git", backend.display());
+    let (port, dir_text, backend) = (free_port(), dir.display(), backend.display());
+    fs::write(dir.join("passwords"), "me:s3cret\n").unwrap();
+    let config = format!(
+        r#"server.modules = ("mod_access", "mod_auth", "mod_authn_file", "mod_alias", "mod_setenv", "mod_cgi")
+server.document-root = "{dir_text}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.errorlog = "{dir_text}/lighttpd.log"
+auth.backend = "plain"
+auth.backend.plain.userfile = "{dir_text}/passwords"
+alias.url = ("/git" => "{backend}", "/locked" => "{backend}")
+$HTTP["url"] =~ "^/(git|locked)" {{
+  cgi.assign = ("" => "")
+  setenv.set-environment = ("GIT_PROJECT_ROOT" => "{dir_text}", "GIT_HTTP_EXPORT_ALL" => "", "HOME" => "{dir_text}")
+}}
+$HTTP["url"] =~ "^/locked" {{
+  auth.require = ("" => ("method" => "basic", "realm" => "git", "require" => "valid-user"))
+}}
+"#
+    );
+    fs::write(dir.join("lighttpd.conf"), config).unwrap();
+    let mut command = Command::new(lighttpd);
+    command.arg("-D").arg("-f").arg(dir.join("lighttpd.conf"));
+    Server::start(command, port)
+}
+
+#[tokio::test]
+async fn http_through_git_http_backend() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::new(&dir.path().join("shop.git"));
+    Origin::new(&dir.path().join("empty.git"));
+    let one = origin.commit("main", "one");
+    origin.annotated("v1", one);
+    let server = http_server(dir.path());
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let url = format!("{base}/git/shop.git");
+    let mirrors = Mirrors::new(&dir.path().join("mirrors"), b"key").unwrap();
+
+    let remote = ask(&url, LONG).await.unwrap();
+    assert_eq!((remote.head, remote.refs.get(&tag("v1"))), (Some(head("main")), Some(&id(one))));
+    assert_eq!(ask(&format!("{base}/git/empty.git"), LONG).await.unwrap().refs.len(), 0);
+    for message in ["two", "three"] {
+        let tip = origin.commit("main", message);
+        let events = poll_once(&mirrors, &url, &[target("shop", &url, &["main"], &[])], LONG).await;
+        let [Event::Polled { poll, .. }] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(poll.heads[0].commit.id, id(tip));
+    }
+    assert!(mirrors.open(&url).unwrap().has(&id(one)));
+
+    let gone = ask(&format!("{base}/git/none.git"), LONG).await.unwrap_err();
+    assert!(matches!(gone, SourceError::Gone { .. }), "{gone}");
+    let locked = ask(&format!("{base}/locked/shop.git"), LONG).await.unwrap_err();
+    assert!(matches!(locked, SourceError::Refused { .. }), "{locked}");
+    drop(server);
+    let down = ask(&url, LONG).await.unwrap_err();
+    assert!(matches!(down, SourceError::Unreachable { .. }), "{down}");
+}
+
+#[tokio::test]
+async fn ssh_through_sshd() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::new(&dir.path().join("shop.git"));
+    let one = origin.commit("main", "one");
+    let (sshd, keygen) = (program("sshd", "openssh-server"), program("ssh-keygen", "openssh-client"));
+    program("ssh", "openssh-client");
+    let file = |name: &str| dir.path().join(name);
+    for key in ["host", "mine", "strange"] {
+        let mut command = Command::new(&keygen);
+        command.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(file(key));
+        assert!(command.status().unwrap().success());
+    }
+    fs::copy(file("mine.pub"), file("authorized")).unwrap();
+    let port = free_port();
+    let config = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
+         PermitRootLogin prohibit-password\n",
+        dir.path().display()
+    );
+    fs::write(file("sshd.conf"), config).unwrap();
+    // Debian's sshd wants it; systemd makes it where sshd is a service.
+    let _ = fs::create_dir_all("/run/sshd");
+    let mut command = Command::new(sshd);
+    command.arg("-D").arg("-E").arg(file("sshd.log")).arg("-f").arg(file("sshd.conf"));
+    let _server = Server::start(command, port);
+    let host_key = fs::read_to_string(file("host.pub")).unwrap();
+    fs::write(file("known"), format!("[127.0.0.1]:{port} {host_key}")).unwrap();
+    fs::write(file("unknown"), "").unwrap();
+
+    let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    let url = format!("ssh://{}@127.0.0.1:{port}{}", user.trim(), origin.url());
+    let access = |key: &str, known: &str| Access { identity: Some(file(key)), known_hosts: Some(file(known)) };
+    let good = access("mine", "known");
+    let log = || fs::read_to_string(file("sshd.log")).unwrap_or_default();
+    let remote = ask_with(&url, &good, LONG).await.unwrap_or_else(|error| panic!("{error}\n{}", log()));
+    assert_eq!(remote.refs.get(&head("main")), Some(&id(one)));
+    let mirror = Mirrors::new(&file("mirrors"), b"key").unwrap().open(&url).unwrap();
+    fetch_with(mirror.path(), &url, &good, &[head("main")], LONG).await.unwrap();
+    assert!(mirror.has(&id(one)));
+
+    let refused = ask_with(&url, &access("strange", "known"), LONG).await.unwrap_err();
+    assert!(matches!(refused, SourceError::Refused { .. }), "{refused}");
+    let unknown = ask_with(&url, &access("mine", "unknown"), LONG).await.unwrap_err();
+    assert!(matches!(unknown, SourceError::HostKey { .. }), "{unknown}");
+    let gone = ask_with(&url.replace("shop", "none"), &good, LONG).await.unwrap_err();
+    assert!(matches!(gone, SourceError::Gone { .. }), "{gone}");
+}
+
+/// Accepts and says nothing, until the value is dropped.
+pub fn silent() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+/// Processes whose command line or environment has the text in it.
+pub fn processes_with(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(text) && entry.file_name().to_string_lossy() != std::process::id().to_string() {
+            found.push(line);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_ends_at_the_deadline_with_all_its_processes() {
+    let (_listener, port) = silent();
+    for url in [format!("http://127.0.0.1:{port}/x.git"), format!("ssh://me@127.0.0.1:{port}/x.git")] {
+        let (began, deadline) = (Instant::now(), Duration::from_secs(2));
+        let watch = async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            processes_with(&port.to_string()).len()
+        };
+        let (answer, running) = tokio::join!(ask(&url, deadline), watch);
+        let took = began.elapsed();
+        let error = answer.unwrap_err();
+        assert!(matches!(error, SourceError::TimedOut { .. }), "{error}");
+        assert!(error.to_string().contains("timed out after 2 s"), "{error}");
+        assert!(took >= deadline && took < deadline + Duration::from_secs(10), "{took:?}");
+        assert!(running >= 2, "git and its helper were running: {running}");
+        assert_eq!(processes_with(&port.to_string()), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_fetch_ends_too_and_leaves_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_listener, port) = silent();
+    let url = format!("http://127.0.0.1:{port}/x.git");
+    let mirror = Mirrors::new(dir.path(), b"key").unwrap().open(&url).unwrap();
+    let refs = [head("main")];
+    let first = fetch(mirror.path(), &url, &refs, Duration::from_secs(1));
+    // At most one at a time: the second waits for the first, then has what is left of its own deadline.
+    let second = fetch(mirror.path(), &url, &refs, Duration::from_secs(1));
+    let (first, second) = tokio::join!(first, second);
+    for error in [first.unwrap_err(), second.unwrap_err()] {
+        assert!(matches!(error, SourceError::TimedOut { .. }), "{error}");
+    }
+    assert_eq!(processes_with(&port.to_string()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nobody_waits_any_more_and_the_processes_are_gone() {
+    let (_listener, port) = silent();
+    let url = format!("http://127.0.0.1:{port}/x.git");
+    let asking = tokio::spawn(async move { ask(&url, LONG).await });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!processes_with(&port.to_string()).is_empty());
+    asking.abort();
+    let _ = asking.await;
+    let began = Instant::now();
+    while !processes_with(&port.to_string()).is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", processes_with(&port.to_string()));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
