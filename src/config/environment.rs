@@ -134,7 +134,7 @@ fn approval(entry: &Entry, f: &Findings) -> Said {
 fn wanted(table: &Table, by: &Entry, f: &Findings) -> Option<Approval> {
     let get = |name: &str| table.get(name);
     let votes = get("votes").map_or(Some(1), |entry| entry.count(1..=20, f));
-    let expires = get("expires").map_or(Some(Seconds::hours(72)), |entry| entry.span(f));
+    let expires = get("expires").map_or(Some(Seconds::hours(72)), |entry| job::above_zero(entry, f));
     let forbid_author = match get("forbid") {
         None => Some(false),
         Some(entry) => match entry.text(f)?.as_str() {
@@ -160,14 +160,12 @@ fn wanted(table: &Table, by: &Entry, f: &Findings) -> Option<Approval> {
             }
         },
     };
-    let by: Vec<String> = by.texts(f)?.into_iter().map(|(text, _)| text).collect();
-    Some(Approval {
-        by: vec![by],
-        votes: votes?,
-        expires: expires.filter(|span| span.0 > 0)?,
-        forbid_author: forbid_author?,
-        factor: factor?,
-    })
+    let names: Vec<String> = by.texts(f)?.into_iter().map(|(text, _)| text).collect();
+    if names.is_empty() {
+        by.refuse("`by` names nobody", "write by = \"NAME\" or by = \"@ROLE\"", f);
+        return None;
+    }
+    Some(Approval { by: vec![names], votes: votes?, expires: expires?, forbid_author: forbid_author?, factor: factor? })
 }
 
 /// Tells whether enough people can approve what this table wants.
@@ -202,7 +200,8 @@ pub fn check_people(draft: &Draft, shared: &Shared, f: &Findings) {
         let votes = usize::try_from(approval.votes).unwrap_or(usize::MAX);
         if people.len() < votes {
             let names = people.iter().map(|person| person.as_str()).collect::<Vec<_>>().join(", ");
-            let headline = format!("`{name}` wants {votes} votes, but only {} can vote: {names}", people.len());
+            let can = if people.len() == 1 { "only one person can" } else { "not so many people can" };
+            let headline = format!("`{name}` wants {votes} votes, but {can} vote: {names}");
             f.add(&Mistake::new(by, headline).label("lower `votes`, or name more people or roles"));
         }
     }
@@ -212,6 +211,10 @@ pub fn check_people(draft: &Draft, shared: &Shared, f: &Findings) {
 /// whole (which has been told).
 pub fn combine(shared: Option<&Draft>, own: Option<&Draft>, f: &Findings) -> Option<(EnvironmentPolicy, Vec<String>)> {
     let name = own.or(shared)?.name.clone();
+    // What is wrong has been told; a policy that is half read must not be mistaken for a laxer one.
+    if [shared, own].into_iter().flatten().any(|draft| matches!(draft.approval, Said::Wrong)) {
+        return None;
+    }
     if let (Some(Said::Wanted { .. }), Some(Said::Free(spot))) =
         (shared.map(|draft| &draft.approval), own.map(|draft| &draft.approval))
     {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::environment;
 use crate::config::job;
 use crate::config::keys::{self, Place};
-use crate::config::message::{Findings, Mistake, Source, Spot};
+use crate::config::message::{Findings, Mistake, Problem, Source, Spot};
 use crate::config::settings::{self, Shared, first_header};
 use crate::config::tree::{self, Data, Table};
 use crate::config::{Trust, load, resolve, safe, steps, url};
@@ -33,6 +33,9 @@ pub struct Draft {
     pub description: Option<String>,
     pub repo: Option<RepoDraft>,
     pub init: Option<InitDef>,
+    /// Whether these two tables are there, also where they could not be read.
+    pub has_repo: bool,
+    pub has_init: bool,
     pub jobs: Vec<job::Draft>,
     /// Tables below `[job]`, also those that could not be read: nothing is said of needing these.
     pub job_names: Vec<String>,
@@ -74,6 +77,10 @@ fn read_table(name: &PipelineName, file: &Table, shared: &Shared, trust: &Trust,
         None => shared.defaults.clone(),
     };
     let mut jobs = Vec::new();
+    // Defaults have been checked by themselves: what is wrong there is not told again for every job.
+    let inherited = |problem: &Problem| {
+        problem.file != file.spot.source.path || own_defaults.is_some_and(|table| table.lines().contains(&problem.line))
+    };
     let table = get("job").and_then(|entry| entry.table("[job.test]", f));
     let entries = table.map(|table| table.entries.as_slice()).unwrap_or_default();
     for entry in entries {
@@ -85,7 +92,10 @@ fn read_table(name: &PipelineName, file: &Table, shared: &Shared, trust: &Trust,
         match entry.key.parse::<JobName>() {
             Ok(job) => {
                 let key = JobKey { pipeline: name.clone(), job };
-                jobs.push(job::read(key, &table.over(defaults.as_ref()), &shared.settings.timezone, f));
+                keys::check(table, Place::Job, header, f);
+                let told = Findings::default();
+                jobs.push(job::read(key, &table.over(defaults.as_ref()), &shared.settings.timezone, &told));
+                told.into_problems().into_iter().filter(|one| !inherited(one)).for_each(|one| f.push(one));
             }
             Err(error) => {
                 let mistake = Mistake::new(&entry.key_spot, format!("`{}` is no name of a job", entry.key));
@@ -104,6 +114,8 @@ fn read_table(name: &PipelineName, file: &Table, shared: &Shared, trust: &Trust,
         description: get("description").and_then(|entry| entry.text(f)),
         repo,
         init,
+        has_repo: get("repo").is_some(),
+        has_init: get("init").is_some(),
         jobs,
         job_names: entries.iter().map(|entry| entry.key.clone()).collect(),
         environments: environment::read_all(get("environment"), &shared.settings.timezone, f),
@@ -120,8 +132,9 @@ fn repo(table: &Table, header: Option<&Table>, f: &Findings) -> Option<RepoDraft
         }
         Some(entry) => entry.text(f).filter(|url| match url::check(url) {
             Ok(()) => true,
-            Err((headline, label)) => {
-                entry.refuse(headline, label, f);
+            Err(bad) => {
+                let mistake = Mistake::new(&entry.spot, bad.headline).label(bad.label);
+                f.add(&if bad.secret { mistake.concealed() } else { mistake });
                 false
             }
         }),

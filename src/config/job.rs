@@ -55,10 +55,9 @@ pub struct Draft {
     pub notify: Option<Notify>,
 }
 
-/// Reads a job's table. `zone` is the one that holds where the job names none.
+/// Reads a job's table, whose keys have been checked. `zone` is the one that holds where the job names none.
 pub fn read(key: JobKey, table: &Table, zone: &str, findings: &Findings) -> Draft {
     let f = findings;
-    keys::check(table, Place::Job, None, f);
     let get = |name: &str| table.get(name);
     let job_zone = get("timezone").and_then(|entry| self::zone(entry, f));
     let schedule = schedules(table, &key, job_zone.as_deref().unwrap_or(zone), f);
@@ -145,7 +144,8 @@ fn schedules(table: &Table, key: &JobKey, zone: &str, findings: &Findings) -> Ve
     read
 }
 
-fn above_zero(entry: &Entry, findings: &Findings) -> Option<Seconds> {
+/// A span of time that is not zero.
+pub fn above_zero(entry: &Entry, findings: &Findings) -> Option<Seconds> {
     let span = entry.span(findings)?;
     if span.0 == 0 {
         entry.refuse(format!("`{}` is zero", entry.key), "write how long, like \"20m\"", findings);

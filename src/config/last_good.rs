@@ -56,7 +56,7 @@ pub fn write(dir: &Path, catalog: &Catalog) -> io::Result<()> {
         let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
         let kept = name.parse::<PipelineName>().ok().and_then(|name| catalog.pipelines.get(&name));
         // Gone means: no file stands there any more, neither broken nor unsafe.
-        if kept.is_none_or(|pipeline| pipeline.file.symlink_metadata().is_err()) {
+        if kept.is_none_or(|pipeline| !pipeline.file.is_file()) {
             fs::remove_file(entry.path())?;
         }
     }

@@ -26,16 +26,27 @@ pub(crate) fn take_over(told: Findings, broken_lines: &[usize], findings: &Findi
     }
 }
 
+/// What job files are read against.
+enum Basis {
+    Good(Shared),
+    /// shipbell.toml is broken and no earlier version is left: nobody can say who must approve what, so
+    /// every pipeline is off. What could be read of it serves to tell the job files' mistakes with its own.
+    Broken {
+        why: String,
+        partly: Option<Shared>,
+    },
+}
+
 /// Loads everything.
 #[must_use]
 pub fn load(layout: &Layout, trust: &Trust, last_good: &BTreeMap<PipelineName, Pipeline>) -> Loaded {
     let findings = Findings::default();
-    let settings = settings_of(layout, trust, &findings);
+    let basis = basis(layout, &layout.shipbell_toml(), Some(trust), &findings);
     let mut catalog = Catalog::default();
     let mut problems = findings.into_problems();
     let found = discover(layout, trust, &mut catalog.skipped);
     for (name, path) in &found {
-        let (pipeline, told) = one(name, path, (Some(trust), trust), &settings, last_good.get(name));
+        let (pipeline, told) = one(name, path, (Some(trust), trust), &basis, last_good.get(name));
         catalog.pipelines.insert(name.clone(), pipeline);
         problems.extend(told);
     }
@@ -43,7 +54,7 @@ pub fn load(layout: &Layout, trust: &Trust, last_good: &BTreeMap<PipelineName, P
         let why = format!("its file {} is gone", old.file.display());
         catalog.pipelines.insert(name.clone(), Pipeline { state: PipelineState::Off { why }, ..old.clone() });
     }
-    if let Ok(shared) = settings {
+    if let Basis::Good(shared) = basis {
         (catalog.settings, catalog.people) = (shared.settings, shared.people);
     }
     Loaded { catalog, problems }
@@ -63,134 +74,143 @@ pub fn reload(layout: &Layout, trust: &Trust) -> (Loaded, io::Result<()>) {
     (loaded, kept)
 }
 
-/// Reads just these files, wherever they lie, against the host's shipbell.toml.
+/// Reads just these files, wherever they lie, against the shipbell.toml among them or else the host's.
 #[must_use]
 pub fn check_files(layout: &Layout, trust: &Trust, files: &[PathBuf]) -> Loaded {
     let findings = Findings::default();
-    let settings = settings_of(layout, trust, &findings);
+    let (settings, jobs): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        files.iter().partition(|path| path.file_name() == layout.shipbell_toml().file_name());
+    // A copy that is being written need not be root's yet.
+    let jobs_dirs = layout.jobs_dirs();
+    let installed = |path: &Path| {
+        *path == layout.shipbell_toml() || path.parent().is_some_and(|parent| jobs_dirs.iter().any(|dir| dir == parent))
+    };
+    let basis = match settings.as_slice() {
+        [] => basis(layout, &layout.shipbell_toml(), Some(trust), &findings),
+        [path, ..] => basis(layout, path, installed(path).then_some(trust), &findings),
+    };
     let mut catalog = Catalog::default();
     let mut problems = findings.into_problems();
-    let jobs_dirs = layout.jobs_dirs();
-    for path in files {
-        if path.file_name() == layout.shipbell_toml().file_name() {
-            problems.extend(check_settings(layout, path));
-            continue;
-        }
+    if let [_, others @ ..] = settings.as_slice() {
+        let told = |path: &&PathBuf| Problem::of_file(path, "", "a second shipbell.toml: check it by itself", &[]);
+        problems.extend(others.iter().map(told));
+    }
+    for path in jobs {
         match name_of(path) {
             Ok(name) => {
-                // A copy that is being written need not be root's yet.
-                let installed = path.parent().is_some_and(|parent| jobs_dirs.iter().any(|dir| dir == parent));
-                let judged = installed.then_some(trust);
-                let (pipeline, told) = one(&name, path, (judged, trust), &settings, None);
+                let judged = installed(path).then_some(trust);
+                let (pipeline, told) = one(&name, path, (judged, trust), &basis, None);
                 catalog.pipelines.insert(name, pipeline);
                 problems.extend(told);
             }
             Err(why) => problems.push(Problem::of_file(path, "", &format!("no job file: {why}"), &[])),
         }
     }
-    if let Ok(shared) = settings {
+    if let Basis::Good(shared) = basis {
         (catalog.settings, catalog.people) = (shared.settings, shared.people);
     }
     Loaded { catalog, problems }
 }
 
-/// A shipbell.toml that is not the host's own (that one has been read already).
-fn check_settings(layout: &Layout, path: &Path) -> Vec<Problem> {
-    let findings = Findings::default();
-    if path != layout.shipbell_toml() {
-        match safe::read(path, None) {
-            Ok(text) => {
-                settings::read(&Arc::new(Source { path: path.to_owned(), text }), &findings);
-            }
-            Err(refusal) => findings.push(refused(path, &refusal, None)),
-        }
-    }
-    findings.into_problems()
-}
-
-/// shipbell.toml, its last good version where it is broken, or why neither can be had.
-fn settings_of(layout: &Layout, trust: &Trust, findings: &Findings) -> Result<Shared, String> {
-    let path = layout.shipbell_toml();
+/// shipbell.toml, or its last good version where it is broken.
+fn basis(layout: &Layout, path: &Path, trust: Option<&Trust>, findings: &Findings) -> Basis {
+    let host_own = path == layout.shipbell_toml();
     let told = Findings::default();
-    match safe::read(&path, Some(trust)) {
+    let mut partly = None;
+    match safe::read(path, trust) {
         Ok(text) => {
-            let shared = settings::read(&Arc::new(Source { path: path.clone(), text }), &told);
+            let shared = settings::read(&Arc::new(Source { path: path.to_owned(), text }), &told);
             if told.is_empty() {
-                return Ok(shared);
+                return Basis::Good(shared);
             }
+            partly = Some(shared);
         }
-        Err(Refusal::Gone) => return Ok(Shared::without_file(&path)),
-        Err(refusal) => told.push(refused(&path, &refusal, None)),
+        Err(Refusal::Gone) if host_own => return Basis::Good(Shared::without_file(path)),
+        Err(refusal) => told.push(refused(path, &refusal, None)),
     }
     told.into_problems().into_iter().for_each(|problem| findings.push(problem));
-    let older = last_good::settings(&layout.last_good());
     let again = Findings::default();
-    let older = older.map(|text| settings::read(&Arc::new(Source { path: path.clone(), text }), &again));
+    let older = last_good::settings(&layout.last_good()).filter(|_| host_own);
+    let older = older.map(|text| settings::read(&Arc::new(Source { path: path.to_owned(), text }), &again));
     match older {
-        Some(shared) if again.is_empty() => Ok(shared),
-        // Without it nobody can say who must approve what, so nothing is guessed.
-        _ => Err(format!("{} is broken, and there is no earlier version of it", path.display())),
+        Some(shared) if again.is_empty() => Basis::Good(shared),
+        _ => {
+            let why = format!("{} is broken, and there is no earlier version of it", path.display());
+            Basis::Broken { why, partly }
+        }
     }
 }
 
+/// How a pipeline goes on whose file cannot be followed.
+enum Fallback {
+    LastGood(String),
+    Off(String),
+}
+
+/// One pipeline, and what is wrong with its file.
 fn one(
     name: &PipelineName,
     path: &Path,
-    (judged, trust): (Option<&Trust>, &Trust),
-    settings: &Result<Shared, String>,
+    trust: (Option<&Trust>, &Trust),
+    basis: &Basis,
     last_good: Option<&Pipeline>,
 ) -> (Pipeline, Vec<Problem>) {
-    let empty = || Pipeline {
-        name: name.clone(),
-        file: path.to_owned(),
-        state: PipelineState::Ok,
-        description: None,
-        repo: None,
-        jobs: BTreeMap::new(),
-        order: Vec::new(),
-        environments: BTreeMap::new(),
+    let (fallback, problems) = match read_one(name, path, trust, basis) {
+        Ok(pipeline) => return (pipeline, Vec::new()),
+        Err(failed) => failed,
     };
-    let older = || last_good.cloned().map(|older| Pipeline { file: path.to_owned(), ..older });
-    let off = |why: String| Pipeline { state: PipelineState::Off { why }, ..older().unwrap_or_else(empty) };
-    let of_pipeline = |problems: Vec<Problem>| -> Vec<Problem> {
-        problems.into_iter().map(|problem| Problem { pipeline: Some(name.clone()), ..problem }).collect()
+    let problems = problems.into_iter().map(|problem| Problem { pipeline: Some(name.clone()), ..problem }).collect();
+    let state = match (fallback, last_good) {
+        (Fallback::LastGood(problem), Some(_)) => PipelineState::LastGood { problem },
+        (Fallback::LastGood(why), None) | (Fallback::Off(why), _) => PipelineState::Off { why },
     };
-    let text = match safe::read(path, judged) {
-        Ok(text) => text,
-        Err(refusal) => {
-            let problem = refused(path, &refusal, Some(name));
-            let short = problem.short();
-            let pipeline = match older() {
-                Some(older) if !refusal.is_unsafe() => {
-                    Pipeline { state: PipelineState::LastGood { problem: short }, ..older }
-                }
-                _ => off(short),
-            };
-            return (pipeline, of_pipeline(vec![problem]));
-        }
+    let pipeline = match last_good {
+        Some(older) => Pipeline { file: path.to_owned(), state, ..older.clone() },
+        None => Pipeline {
+            name: name.clone(),
+            file: path.to_owned(),
+            state,
+            description: None,
+            repo: None,
+            jobs: BTreeMap::new(),
+            order: Vec::new(),
+            environments: BTreeMap::new(),
+        },
     };
-    // With no settings the file is still read, so that its own mistakes are told at once with theirs.
-    let shared = match settings {
-        Ok(shared) => shared,
-        Err(why) => return (off(why.clone()), Vec::new()),
-    };
+    (pipeline, problems)
+}
+
+/// `judged`: whose this file must be, where that matters; `trust`: whose the files that it names must be.
+fn read_one(
+    name: &PipelineName,
+    path: &Path,
+    (judged, trust): (Option<&Trust>, &Trust),
+    basis: &Basis,
+) -> Result<Pipeline, (Fallback, Vec<Problem>)> {
+    let text = safe::read(path, judged).map_err(|refusal| {
+        let problem = refused(path, &refusal, Some(name));
+        let fallback = if refusal.is_unsafe() { Fallback::Off } else { Fallback::LastGood };
+        (fallback(problem.short()), vec![problem])
+    })?;
     let findings = Findings::default();
     let source = Arc::new(Source { path: path.to_owned(), text });
-    let read = file::read(name, &source, shared, trust, &findings);
-    let problems = of_pipeline(findings.into_problems());
-    match (read, problems.first()) {
-        (Some(pipeline), None) => (pipeline, problems),
-        (_, first) => {
-            let more = problems.len().saturating_sub(1);
-            let mut problem = first.map(Problem::short).unwrap_or_default();
-            if more > 0 {
-                problem.push_str(&format!(" (and {more} more)"));
+    let read = match basis {
+        Basis::Good(shared) => file::read(name, &source, shared, trust, &findings),
+        Basis::Broken { why, partly } => {
+            if let Some(shared) = partly {
+                file::read(name, &source, shared, trust, &findings);
             }
-            let pipeline = match older() {
-                Some(older) => Pipeline { state: PipelineState::LastGood { problem }, ..older },
-                None => off(problem),
-            };
-            (pipeline, problems)
+            return Err((Fallback::Off(why.clone()), findings.into_problems()));
+        }
+    };
+    let problems = findings.into_problems();
+    match (read, problems.as_slice()) {
+        (Some(pipeline), []) => Ok(pipeline),
+        (_, []) => Err((Fallback::LastGood("the file could not be read".into()), problems)),
+        (_, [first]) => Err((Fallback::LastGood(first.short()), problems)),
+        (_, [first, rest @ ..]) => {
+            let problem = format!("{} (and {} more)", first.short(), rest.len());
+            Err((Fallback::LastGood(problem), problems))
         }
     }
 }

@@ -103,12 +103,21 @@ pub struct Mistake {
     label: String,
     others: Vec<Spot>,
     notes: Vec<String>,
+    concealed: bool,
 }
 
 impl Mistake {
     #[must_use]
     pub fn new(at: &Spot, headline: impl Into<String>) -> Self {
-        Self { at: at.clone(), headline: headline.into(), label: String::new(), others: Vec::new(), notes: Vec::new() }
+        let (label, others, notes) = (String::new(), Vec::new(), Vec::new());
+        Self { at: at.clone(), headline: headline.into(), label, others, notes, concealed: false }
+    }
+
+    /// The line is shown without what stands there: messages reach mails and pages, passwords must not.
+    #[must_use]
+    pub fn concealed(mut self) -> Self {
+        self.concealed = true;
+        self
     }
 
     /// What stands under the line, beside the underline.
@@ -147,7 +156,7 @@ impl Mistake {
             let _ = writeln!(text, "{:<width$} | {}", spot.line(), plain(spot.source.line_at(spot.span.start).1));
         };
         before.into_iter().for_each(&mut shown);
-        let (source_line, underline) = underlined(&self.at);
+        let (source_line, underline) = underlined(&self.at, self.concealed);
         let _ = writeln!(text, "{line:<width$} | {source_line}");
         let _ = writeln!(text, "{:<width$} | {}", "", format!("{underline} {}", plain(&self.label)).trim_end());
         let mut shown = |spot: &Spot| {
@@ -172,12 +181,13 @@ impl Mistake {
 const SHOWN_MAX: usize = 160;
 
 /// The line of a spot, and blanks and carets below it as wide as a terminal shows them.
-fn underlined(spot: &Spot) -> (String, String) {
+fn underlined(spot: &Spot, concealed: bool) -> (String, String) {
     let (start, line) = spot.source.line_at(spot.span.start);
     let from = spot.span.start.saturating_sub(start).min(line.len());
     let to = spot.span.end.saturating_sub(start).min(line.len()).max(from);
     let (head, marked, tail) =
         (line.get(..from).unwrap_or(line), line.get(from..to).unwrap_or_default(), line.get(to..).unwrap_or_default());
+    let marked = if concealed { "(not shown)" } else { marked };
     let (mut head, mut marked, mut tail) = (plain(head), plain(marked), plain(tail));
     if head.chars().count() + marked.chars().count() + tail.chars().count() > SHOWN_MAX {
         let kept = head.chars().count().saturating_sub(40);

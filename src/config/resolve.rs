@@ -28,13 +28,14 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
     check_needs(&draft, findings);
     let order = order(&draft, findings)?;
     let policies = policies(&draft, shared, findings);
-    let (repo, init) = (draft.repo.as_ref(), draft.init.as_ref());
     let mut jobs = BTreeMap::new();
     for one in &draft.jobs {
         let policy = environment_of(one, &draft, shared, &policies, findings);
-        check_init(one, init, findings);
-        let refs = refs(one, repo, findings);
-        let definition = definition(one, repo, init, refs.unwrap_or_else(no_refs), policy, shared);
+        check_init(one, &draft, findings);
+        let refs = refs(one, &draft, findings);
+        // Both have been told. A job never goes on without its environment's policy or its branch.
+        let (Some(refs), true) = (refs, policy.is_some() == one.environment.is_some()) else { continue };
+        let definition = definition(one, draft.repo.as_ref(), draft.init.as_ref(), refs, policy, shared);
         let hash = definition.hash();
         let notify = one.notify.clone().unwrap_or(Notify { email: Vec::new(), on_failure: true, on_recovery: true });
         jobs.insert(
@@ -47,6 +48,9 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
                 line: one.header.line(),
             },
         );
+    }
+    if jobs.len() != draft.jobs.len() {
+        return None;
     }
     let environments = policies.into_iter().map(|(name, (policy, _))| (name, policy)).collect();
     Some(Pipeline {
@@ -224,16 +228,19 @@ fn environment_of<'a>(
     None
 }
 
-fn check_init(job: &job::Draft, init: Option<&InitDef>, findings: &Findings) {
-    if let (Some((true, at)), None) = (&job.init, init) {
+fn check_init(job: &job::Draft, draft: &Draft, findings: &Findings) {
+    if let (Some((true, at)), false) = (&job.init, draft.has_init) {
         let mistake = Mistake::new(at, format!("job `{}` wants init, but the file has no [init]", job.key.job));
         findings.add(&mistake.label("add a line [init] to the file, or remove this"));
     }
 }
 
 /// What a job follows. `None`: it cannot be said, which is told.
-fn refs(job: &job::Draft, repo: Option<&RepoDraft>, findings: &Findings) -> Option<RefFilter> {
-    let Some(repo) = repo else {
+fn refs(job: &job::Draft, draft: &Draft, findings: &Findings) -> Option<RefFilter> {
+    let Some(repo) = &draft.repo else {
+        if draft.has_repo {
+            return None;
+        }
         for at in [&job.branches, &job.tags, &job.paths].into_iter().flatten().map(|(_, at)| at) {
             // A default of shipbell.toml is for the files that have a repository.
             if at.source == job.header.source {

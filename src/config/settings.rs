@@ -129,6 +129,7 @@ pub fn missing_approval(draft: &environment::Draft) -> Mistake {
 
 /// Defaults are keys of a job: read as one, but for the steps that it need not have.
 pub fn check_defaults(defaults: &Table, zone: &str, findings: &Findings) {
+    keys::check(defaults, Place::Job, None, findings);
     let names = (PipelineName::new("defaults"), JobName::new("defaults"));
     let (Ok(pipeline), Ok(job)) = names else { return };
     let mut whole = defaults.clone();

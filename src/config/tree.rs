@@ -56,6 +56,18 @@ impl Table {
         self.spot.text().starts_with('[')
     }
 
+    /// The lines from its header to its last value.
+    #[must_use]
+    pub fn lines(&self) -> std::ops::RangeInclusive<usize> {
+        let end = |spot: &Spot| spot.source.position(spot.span.end).0;
+        let of_entry = |entry: &Entry| match &entry.data {
+            Data::Table(table) => *table.lines().end(),
+            _ => end(&entry.spot),
+        };
+        let last = self.entries.iter().map(of_entry).max().unwrap_or_default();
+        self.spot.line()..=last.max(end(&self.spot))
+    }
+
     /// This table over `below`: tables merge, the rest replaces.
     #[must_use]
     pub fn over(&self, below: Option<&Table>) -> Table {
@@ -193,6 +205,10 @@ impl Entry {
             no_unit(&number.to_string());
             return None;
         }
+        let Data::Text(_) = self.data else {
+            self.wrong("a span of time like \"20m\"", findings);
+            return None;
+        };
         match self.text(findings)?.parse::<Seconds>() {
             Ok(span) => Some(span),
             Err(BadSpan::NoUnit(number)) => {

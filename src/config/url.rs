@@ -1,11 +1,28 @@
 //! Which texts are addresses of repositories. Everything that git would read as an option, a command
 //! or a remote helper is refused, and so is a password: job files are read by many.
 
+/// Why a text is no address: what is wrong, and what to write in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadUrl {
+    pub headline: String,
+    pub label: String,
+    /// It may hold a password: do not repeat it.
+    pub secret: bool,
+}
+
 /// Checks `url`.
 ///
 /// # Errors
 /// What is wrong with it, and what to write in its place.
-pub fn check(url: &str) -> Result<(), (String, String)> {
+pub fn check(url: &str) -> Result<(), BadUrl> {
+    check_form(url).map_err(|(headline, label)| {
+        // Whatever else is wrong with it: what stands between // and @ may be a password.
+        let secret = url.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
+        BadUrl { headline, label, secret }
+    })
+}
+
+fn check_form(url: &str) -> Result<(), (String, String)> {
     let wrong = |headline: &str, label: &str| Err((headline.to_owned(), label.to_owned()));
     let forms = "write https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH or an absolute path";
     if url.starts_with('-') {

@@ -205,7 +205,9 @@ impl Freeze {
     fn parse(text: &str) -> Result<Self, BadWindow> {
         let text = text.trim();
         if !text.starts_with(|c: char| c.is_ascii_digit()) || text.contains(':') {
-            return Ok(Self::Weekly(Week::of(stretches(text)?)));
+            let forms = "write days, \"2026-12-20..2027-01-03\", or a stretch of every week, \"Fri 16:00-Mon 08:00\"";
+            let weekly = stretches(text).map_err(|_| BadWindow(format!("`{text}` is neither: {forms}")))?;
+            return Ok(Self::Weekly(Week::of(weekly)));
         }
         let (from, to) = text.split_once("..").unwrap_or((text, text));
         let (from, to) = (date(from.trim())?, date(to.trim())?);
