@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::model::name::{EnvironmentName, JobKey, PipelineName};
 
+use super::demo::DemoArgs;
 use super::target::{Job, Scope, Target};
 
 /// A CI/CD robot for one Linux host: it polls repositories, runs `make init`, the tests and staging by
@@ -34,6 +35,26 @@ job or run; 69 the daemon does not answer; 75 try again later; 77 not allowed;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    #[command(flatten)]
+    Ask(Ask),
+    /// Are shipbell.toml and the job files good? Needs neither root nor a daemon
+    Check {
+        /// Only these
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// The whole story in a temporary directory: a commit on its way to production
+    Demo(DemoArgs),
+    /// The daemon itself; systemd starts it
+    Daemon,
+    /// Carry out one attempt; the daemon starts it
+    #[command(hide = true)]
+    Supervise { dir: PathBuf },
+}
+
+/// What the daemon is asked.
+#[derive(Debug, Subcommand)]
+pub(super) enum Ask {
     /// What needs a person, how every pipeline stands, what runs and what comes
     Status,
     /// Runs, newest first

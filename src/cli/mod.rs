@@ -5,6 +5,7 @@ mod act;
 mod args;
 pub mod check;
 mod client;
+mod demo;
 mod exit;
 mod history;
 mod listing;
@@ -22,7 +23,7 @@ use clap::Parser as _;
 
 use crate::config::layout::Layout;
 
-use args::{Args, Command};
+use args::{Args, Ask, Command};
 use client::Client;
 use exit::Failure;
 use paint::Screen;
@@ -49,9 +50,16 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode
 
 fn dispatch(args: Args) -> Result<ExitCode, Failure> {
     let layout = Layout::new(args.root.as_deref());
-    let client = Client::new(&layout);
-    let context = Context { client, screen: Screen::stdout(), json: args.json };
-    on_this_thread(command(&context, args.command))
+    match args.command {
+        Command::Check { files } => Ok(check::run(&layout, &files, args.json)),
+        Command::Demo(how) => demo::demo(args.root, &how),
+        Command::Daemon => Err(Failure::other("the daemon is being built")),
+        Command::Supervise { dir } => Ok(ExitCode::from(crate::run::main(&[dir.into_os_string()]))),
+        Command::Ask(ask) => {
+            let context = Context { client: Client::new(&layout), screen: Screen::stdout(), json: args.json };
+            on_this_thread(carry_out(&context, ask))
+        }
+    }
 }
 
 /// Commands that ask the daemon need one thread and nothing more.
@@ -60,23 +68,21 @@ fn on_this_thread<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
     runtime.map_err(|error| Failure::other(format!("cannot begin: {error}")))?.block_on(work)
 }
 
-async fn command(context: &Context, command: Command) -> Result<ExitCode, Failure> {
+async fn carry_out(context: &Context, command: Ask) -> Result<ExitCode, Failure> {
     match command {
-        Command::Status => status::status(context).await,
-        Command::History(query) => history::history(context, &query).await,
-        Command::Show { run } => show::show(context, &run).await,
-        Command::Logs(query) => logs::logs(context, &query).await,
-        Command::Next { n, job } => listing::next(context, n, job.as_ref()).await,
-        Command::Approvals => listing::approvals(context).await,
-        Command::Run(order) => act::run(context, &order).await,
-        Command::Cancel { run } => act::cancel(context, &run).await,
-        Command::Retry { run, follow } => act::retry(context, &run, follow).await,
-        Command::Approve { run, message } => vote::approve(context, &run, message).await,
-        Command::Reject { run, message } => vote::reject(context, &run, message).await,
-        Command::Resolve { pipeline, environment, state } => {
-            act::resolve(context, &pipeline, &environment, state).await
-        }
-        Command::Reload => act::reload(context).await,
-        Command::Poll { pipeline } => act::poll(context, &pipeline).await,
+        Ask::Status => status::status(context).await,
+        Ask::History(query) => history::history(context, &query).await,
+        Ask::Show { run } => show::show(context, &run).await,
+        Ask::Logs(query) => logs::logs(context, &query).await,
+        Ask::Next { n, job } => listing::next(context, n, job.as_ref()).await,
+        Ask::Approvals => listing::approvals(context).await,
+        Ask::Run(order) => act::run(context, &order).await,
+        Ask::Cancel { run } => act::cancel(context, &run).await,
+        Ask::Retry { run, follow } => act::retry(context, &run, follow).await,
+        Ask::Approve { run, message } => vote::approve(context, &run, message).await,
+        Ask::Reject { run, message } => vote::reject(context, &run, message).await,
+        Ask::Resolve { pipeline, environment, state } => act::resolve(context, &pipeline, &environment, state).await,
+        Ask::Reload => act::reload(context).await,
+        Ask::Poll { pipeline } => act::poll(context, &pipeline).await,
     }
 }

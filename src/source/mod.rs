@@ -13,6 +13,7 @@ mod origin;
 mod poll;
 mod poller;
 mod remote;
+mod seed;
 
 pub use child::Access;
 pub use error::SourceError;
@@ -22,3 +23,4 @@ pub use mirror::{Mirror, Mirrors};
 pub use poll::{Target, poll_once};
 pub use poller::{Poller, PollerHandle};
 pub use remote::{Remote, ask, ask_with};
+pub use seed::{Author, Seed};
