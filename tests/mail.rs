@@ -84,7 +84,7 @@ fn snapshot(name: &str, mail: &Mail) {
 
 #[test]
 fn the_approval_mail_says_first_what_a_phone_shows_first() {
-    let mail = message::approval(&asked(web::request()), &frame());
+    let mail = message::ask(&asked(web::request()), &frame());
     snapshot("approval.txt", &mail);
     let first: Vec<&str> = mail.text.lines().take(12).collect();
     let first = first.join("\n");
@@ -106,7 +106,7 @@ fn a_first_deployment_by_the_only_person_who_can() {
     request.brief.excluded.clear();
     request.slots.truncate(1);
     let asked = Asked { opening: Opening::Open, checked: Vec::new(), login: false, ..asked(request) };
-    snapshot("approval-first.txt", &message::approval(&asked, &frame()));
+    snapshot("approval-first.txt", &message::ask(&asked, &frame()));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn what_is_taken_back_is_said_in_capitals() {
     request.votes = vec![web::vote("ben", Verdict::Approve, "")];
     request.slots.push(web::slot("dora", 'd'));
     let lists = vec![vec!["anna".into(), "ben".into()], vec!["dora".into()]];
-    snapshot("approval-takes-back.txt", &message::approval(&Asked { lists, ..asked(request) }, &frame()));
+    snapshot("approval-takes-back.txt", &message::ask(&Asked { lists, ..asked(request) }, &frame()));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn hostile_texts_stay_texts() {
         "x\r\nBcc: all@example.org\r\n\r\n<img src=//evil.example/p>\u{1b}]8;;x\u{7}".into();
     request.brief.adds[1].author = "<script>alert(1)</script>\u{202e}".into();
     request.brief.mind = vec!["</p><a href=\"https://evil.example\">look here</a>\u{200b}".into()];
-    let mail = message::approval(&asked(request), &frame());
+    let mail = message::ask(&asked(request), &frame());
     reads_well(&mail);
     assert!(!mail.html.contains("evil.example\">") && !mail.text.contains("\nBcc:"));
     assert!(mail.text.contains("x Bcc: all@example.org <img"), "{}", mail.text);

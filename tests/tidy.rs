@@ -91,6 +91,7 @@ const TOP_LEVEL: &[&str] = &[
     "rustfmt.toml",
     "src",
     "systemd",
+    "templates",
     "tests",
 ];
 

@@ -82,12 +82,17 @@ impl Sources {
         }
         let slot = request.slots.iter().find(|known| known.id == slot).cloned();
         let slot = slot.ok_or_else(|| Undelivered::for_good("nobody is asked under this slot any more"))?;
-        let frame = self.frame_of(&request, now);
-        Ok(message::approval(&self.asked(request, slot, &frame)?, &frame))
+        let (asked, frame) = self.asked_now(request, slot, now)?;
+        Ok(message::ask(&asked, &frame))
     }
 
-    fn asked(&self, request: Request, slot: Slot, frame: &Frame) -> Result<Asked, StoreError> {
-        Ok(Asked {
+    /// What someone is asked, as of now: for the mail and for the page behind its link.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn asked_now(&self, request: Request, slot: Slot, now: Timestamp) -> Result<(Asked, Frame), StoreError> {
+        let frame = self.frame_of(&request, now);
+        let asked = Asked {
             link: format!("{}/a/{}", frame.public_url, self.keys.token(&request, &slot)),
             opening: self.opening(&request, frame.now),
             lists: lists(&self.catalog, &request),
@@ -95,7 +100,8 @@ impl Sources {
             login: self.login(&slot.person),
             request,
             slot,
-        })
+        };
+        Ok((asked, frame))
     }
 
     fn login(&self, person: &PersonName) -> bool {

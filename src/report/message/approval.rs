@@ -43,7 +43,7 @@ pub struct Checked {
 
 /// May it go?
 #[must_use]
-pub fn approval(asked: &Asked, frame: &Frame) -> Mail {
+pub fn ask(asked: &Asked, frame: &Frame) -> Mail {
     let request = &asked.request;
     let environment = &request.tuple.environment;
     let what = what(&request.run.job, request.tuple.commit.as_ref());
@@ -107,7 +107,8 @@ pub fn mail(request: &Request, subject: String, doc: &Doc) -> Mail {
 }
 
 /// `passed test and image and went to staging`.
-fn passed(checked: &[Checked]) -> String {
+#[must_use]
+pub fn passed(checked: &[Checked]) -> String {
     let environments: Vec<String> =
         checked.iter().filter_map(|run| run.environment.as_ref()).map(ToString::to_string).collect();
     let jobs: Vec<String> =
@@ -121,7 +122,8 @@ fn passed(checked: &[Checked]) -> String {
 }
 
 /// "Do I have to do anything now?"
-fn timing(asked: &Asked, frame: &Frame) -> String {
+#[must_use]
+pub fn timing(asked: &Asked, frame: &Frame) -> String {
     let until = when::exact(asked.request.expires_at, &frame.zone);
     let last = match asked.request.votes_needed {
         0 | 1 if asked.lists.len() < 2 => "Approved now",
@@ -143,7 +145,9 @@ fn timing(asked: &Asked, frame: &Frame) -> String {
     }
 }
 
-fn who(asked: &Asked) -> String {
+/// Whose votes it takes, and what they have been so far.
+#[must_use]
+pub fn who(asked: &Asked) -> String {
     let request = &asked.request;
     let voted = |person: &str| request.votes.iter().any(|vote| vote.by == person);
     let name = |person: &str| if person == asked.slot.person.as_str() { "you".to_owned() } else { person.to_owned() };
@@ -264,7 +268,8 @@ fn checked(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {
 }
 
 /// A value with its middle left out: the ends tell images and digests apart.
-fn middle(value: &str) -> String {
+#[must_use]
+pub fn middle(value: &str) -> String {
     let chars: Vec<char> = value.chars().collect();
     match (chars.get(..24), chars.len().checked_sub(12).and_then(|from| chars.get(from..))) {
         (Some(first), Some(last)) if chars.len() > 44 => {

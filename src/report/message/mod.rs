@@ -1,14 +1,14 @@
 //! What people are told, as pure text: facts go in, a mail comes out. Nothing here reads a clock, a file or
 //! the database, and nothing is sent. What is not known is left out; every sentence is true when it is sent.
 
-mod approval;
+pub mod approval;
 mod decided;
 mod doc;
 mod runs;
 
 use jiff::tz::TimeZone;
 
-pub use approval::{Asked, Checked, approval, unsatisfiable};
+pub use approval::{Asked, Checked, ask, unsatisfiable};
 pub use decided::{Told, decided, told, voters};
 pub use doc::Doc;
 pub use runs::{RunFacts, failure, outcome_word, recovery, unknown};

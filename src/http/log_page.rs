@@ -1,0 +1,135 @@
+//! A run's log, step by step and cut where it is too long for a page; the raw text in pieces with `?raw=1`.
+//! What jobs print is hostile: it is shown as text only.
+
+use askama::Template;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use crate::http::Web;
+use crate::http::run_page::{load, named};
+use crate::http::show::{self, Badge, Trouble, blocking, cell, page};
+use crate::model::name::RunRef;
+use crate::model::run::{Run, StepReport};
+use crate::report::display;
+use crate::report::facts::ReadLog;
+
+/// Of one step's output the page shows the beginning and the end.
+const HEAD: u64 = 16 << 10;
+const TAIL: u64 = 64 << 10;
+/// Bytes of one answer with raw text.
+const RAW: usize = 4 << 20;
+/// Steps whose output is shown.
+const STEPS_MAX: usize = 64;
+/// Seconds until the page of a log that grows is fetched anew.
+const BUSY: u32 = 3;
+
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    raw: Option<u8>,
+    attempt: Option<u32>,
+    from: Option<u64>,
+}
+
+#[derive(Template)]
+#[template(path = "log.html")]
+struct LogPage {
+    host: String,
+    refresh: u32,
+    run: RunRef,
+    badge: Badge,
+    attempt: u32,
+    parts: Vec<Part>,
+}
+
+/// The output of one step.
+struct Part {
+    index: u32,
+    name: String,
+    end: String,
+    /// Safe HTML.
+    head: String,
+    cut: Option<String>,
+    /// Safe HTML.
+    tail: String,
+}
+
+pub async fn show(
+    State(web): State<Web>,
+    path: Result<Path<(String, String, String)>, PathRejection>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Trouble> {
+    let Ok(Query(asked)) = asked else { return Err(Trouble::NotFound) };
+    let (run, stored) = load(&web, named(path)?).await?;
+    let attempt = asked.attempt.unwrap_or(run.attempt);
+    if attempt > run.attempt {
+        return Err(Trouble::NotFound);
+    }
+    if asked.raw.is_some() {
+        return raw(&web, &run.run, attempt, asked.from.unwrap_or(0)).await;
+    }
+    let steps = if attempt == run.attempt {
+        stored.steps
+    } else {
+        let (reader, of) = (web.app.reader.clone(), run.run.clone());
+        blocking(move || reader.steps(&of, attempt)).await?
+    };
+    let (read_log, of) = (web.app.read_log.clone(), run.run.clone());
+    let parts = blocking(move || Ok(parts(&read_log, &of, attempt, &steps))).await?;
+    Ok(page(StatusCode::OK, &of_page(&web, run, attempt, parts)))
+}
+
+fn of_page(web: &Web, run: Run, attempt: u32, parts: Vec<Part>) -> LogPage {
+    LogPage {
+        host: web.app.site.host.clone(),
+        refresh: if run.is_running() { BUSY } else { 0 },
+        badge: Badge::of_run(&run),
+        run: run.run,
+        attempt,
+        parts,
+    }
+}
+
+fn parts(read_log: &ReadLog, run: &RunRef, attempt: u32, steps: &[StepReport]) -> Vec<Part> {
+    steps.iter().take(STEPS_MAX).map(|step| part(read_log, run, attempt, step)).collect()
+}
+
+fn part(read_log: &ReadLog, run: &RunRef, attempt: u32, step: &StepReport) -> Part {
+    let read = |from: u64, max: u64| {
+        let max = usize::try_from(max).unwrap_or_default();
+        read_log(run, attempt, from, max).map(|(bytes, _)| bytes)
+    };
+    // A step that still runs has no end yet: its end is the log's.
+    let to =
+        step.log_to.unwrap_or_else(|| read_log(run, attempt, step.log_from, 0).map_or(step.log_from, |(_, end)| end));
+    let size = to.saturating_sub(step.log_from);
+    let (head, cut, tail) = if size <= HEAD + TAIL {
+        (read(step.log_from, size.max(if step.log_to.is_none() { HEAD + TAIL } else { 0 })), None, Ok(Vec::new()))
+    } else {
+        let left_out = size - HEAD - TAIL;
+        (read(step.log_from, HEAD), Some(format!("{left_out} bytes are left out here")), read(to - TAIL, TAIL))
+    };
+    let end = step.ended.as_ref().map_or_else(|| "runs".into(), |end| cell(&end.to_string()));
+    let shown = |bytes: std::io::Result<Vec<u8>>| match bytes {
+        Ok(bytes) => display::html_log(&bytes),
+        Err(error) => display::html(&format!("[the log cannot be read: {error}]")),
+    };
+    Part { index: step.index, name: cell(&step.name), end, head: shown(head), cut, tail: shown(tail) }
+}
+
+/// The bytes as they are, as text and nothing else; the next piece is at `from` plus what came.
+async fn raw(web: &Web, run: &RunRef, attempt: u32, from: u64) -> Result<Response, Trouble> {
+    let (read_log, of) = (web.app.read_log.clone(), run.clone());
+    let bytes = blocking(move || Ok(read_log(&of, attempt, from, RAW))).await?;
+    let (bytes, _) = bytes.map_err(|_| Trouble::NotFound)?;
+    let next = from.saturating_add(bytes.len() as u64).to_string();
+    let name = format!("inline; filename=\"{}.{attempt}.log\"", run.id());
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+        (header::HeaderName::from_static("x-shipbell-next"), next),
+    ];
+    Ok((headers, bytes).into_response())
+}
