@@ -102,11 +102,10 @@ fn part(read_log: &ReadLog, run: &RunRef, attempt: u32, step: &StepReport) -> Pa
         read_log(run, attempt, from, max).map(|(bytes, _)| bytes)
     };
     // A step that still runs has no end yet: its end is the log's.
-    let to =
-        step.log_to.unwrap_or_else(|| read_log(run, attempt, step.log_from, 0).map_or(step.log_from, |(_, end)| end));
+    let to = step.log_to.unwrap_or_else(|| end_of(read_log, run, attempt, step.log_from));
     let size = to.saturating_sub(step.log_from);
     let (head, cut, tail) = if size <= HEAD + TAIL {
-        (read(step.log_from, size.max(if step.log_to.is_none() { HEAD + TAIL } else { 0 })), None, Ok(Vec::new()))
+        (read(step.log_from, size), None, Ok(Vec::new()))
     } else {
         let left_out = size - HEAD - TAIL;
         (read(step.log_from, HEAD), Some(format!("{left_out} bytes are left out here")), read(to - TAIL, TAIL))
@@ -117,6 +116,21 @@ fn part(read_log: &ReadLog, run: &RunRef, attempt: u32, step: &StepReport) -> Pa
         Err(error) => display::html(&format!("[the log cannot be read: {error}]")),
     };
     Part { index: step.index, name: cell(&step.name), end, head: shown(head), cut, tail: shown(tail) }
+}
+
+/// Where a log ends, found by looking for single bytes: its length is not told, and it may be large.
+fn end_of(read_log: &ReadLog, run: &RunRef, attempt: u32, from: u64) -> u64 {
+    let is_there = |at: u64| read_log(run, attempt, at, 1).is_ok_and(|(bytes, _)| !bytes.is_empty());
+    let (mut end, mut step) = (from, 1_u64 << 40);
+    while step > 0 {
+        // All bytes below `end` are there; the log is at least `step` longer if the last of those is.
+        if is_there(end + step - 1) {
+            end += step;
+        } else {
+            step /= 2;
+        }
+    }
+    end
 }
 
 /// The bytes as they are, as text and nothing else; the next piece is at `from` plus what came.

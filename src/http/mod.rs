@@ -2,6 +2,7 @@
 //! the store, look at the World and ask the inbox; they decide nothing. What is safe to answer at all (host,
 //! size, headers) is `guard`'s; the one page that changes something is `approve`.
 
+pub mod api;
 mod approve;
 mod approve_page;
 mod guard;
@@ -10,6 +11,7 @@ mod rows;
 mod run_page;
 mod show;
 mod status_page;
+pub mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +30,6 @@ use crate::model::view::SiteView;
 use crate::report::facts::ReadLog;
 use crate::report::token::Keys;
 use crate::store::Reader;
-
-pub use rows::read as read_rows;
 
 /// More than any form of ours needs.
 const BODY_MAX: usize = 16 << 10;
@@ -118,7 +118,7 @@ pub fn pages(app: App) -> Router {
 
 /// What the commands ask over the control socket.
 pub fn control(app: App) -> Router {
-    Router::new().with_state(app).layer(from_fn(guard::peer))
+    api::routes().with_state(app).layer(from_fn(guard::peer))
 }
 
 /// Serves the pages until `stop` comes; requests under way are answered.

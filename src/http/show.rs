@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use jiff::tz::TimeZone;
 
+use crate::http::views::ViewError;
 use crate::model::commit::CommitInfo;
 use crate::model::name::RunRef;
 use crate::model::run::{Cause, Outcome, Run, RunState};
@@ -70,6 +71,17 @@ pub enum Trouble {
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         Self::Store(error.to_string())
+    }
+}
+
+impl From<ViewError> for Trouble {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::NotFound(_) => Self::NotFound,
+            ViewError::Stopping => Self::Stopping,
+            ViewError::Store(error) => error.into(),
+            ViewError::Other(why) => Self::Store(why),
+        }
     }
 }
 

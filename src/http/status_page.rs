@@ -6,10 +6,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::http::show::{self, Badge, Times, Trouble, blocking, cell, commit, page};
-use crate::http::{Web, rows};
+use crate::http::show::{self, Badge, Times, Trouble, cell, commit, page};
+use crate::http::{Web, views};
 use crate::model::view::{CellView, CommitRow, FileState, PipelineView, StatusView};
-use crate::pipeline::view::{status, wanted};
 use crate::report::when;
 
 /// Seconds until the page is fetched anew while something goes on, and else.
@@ -26,16 +25,9 @@ struct StatusPage {
 }
 
 pub async fn show(State(web): State<Web>) -> Result<Response, Trouble> {
-    let inbox = &web.app.inbox;
-    let (wanted, now) = inbox.look(|world, now| (wanted(world), now)).await.ok_or(Trouble::Stopping)?;
-    let reader = web.app.reader.clone();
-    let rows = blocking(move || rows::read(&reader, &wanted, now)).await?;
-    let site = web.app.site.view();
-    let seen = inbox.look(move |world, now| {
-        let zone = world.scratch.catalog.settings.timezone.clone();
-        (status(world, &rows, &site, now), zone)
-    });
-    let (view, zone) = seen.await.ok_or(Trouble::Stopping)?;
+    let view = views::status(&web.app).await?;
+    let zone = web.app.inbox.look(|world, _| world.scratch.catalog.settings.timezone.clone());
+    let zone = zone.await.ok_or(Trouble::Stopping)?;
     let refresh = if view.running.is_empty() && view.waiting.is_empty() { QUIET } else { BUSY };
     let times = Times { zone: when::zone(&zone), now: view.now };
     Ok(page(StatusCode::OK, &StatusPage { host: web.app.site.host.clone(), refresh, times, view }))

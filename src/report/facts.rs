@@ -23,7 +23,7 @@ const LOOK_BACK: usize = 200;
 /// Bytes of the log from which the last lines are taken.
 const TAIL_BYTES: u64 = 16 << 10;
 
-/// Reads of a run's log: attempt, first byte, at most so many bytes.
+/// Reads of a run's log: attempt, first byte, at most so many bytes; gives also the offset to go on from.
 pub type ReadLog = Arc<dyn Fn(&RunRef, u32, u64, usize) -> io::Result<(Vec<u8>, u64)> + Send + Sync>;
 
 /// Where facts come from.
