@@ -22,7 +22,22 @@ pub enum Message {
     Reload(oneshot::Sender<ReloadReport>),
     /// Ask a repository now.
     Poll(PipelineName),
+    /// A chore of the daemon's own is due.
+    Chore(Chore),
     Stop,
+}
+
+/// The daemon's own chores; `upkeep` says when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chore {
+    /// Look at the clock again: a suspended machine does not ring every alarm.
+    Heartbeat,
+    /// Measure the free space.
+    Disk,
+    /// Copy the database beside itself.
+    Backup,
+    /// Let SQLite check the database.
+    Check,
 }
 
 /// What a reload came to.
@@ -102,6 +117,11 @@ impl Inbox {
     /// Asks a repository now.
     pub async fn poll(&self, pipeline: PipelineName) {
         let _ = self.0.send(Message::Poll(pipeline)).await;
+    }
+
+    /// A chore is due.
+    pub async fn chore(&self, chore: Chore) {
+        let _ = self.0.send(Message::Chore(chore)).await;
     }
 
     pub async fn stop(&self) {

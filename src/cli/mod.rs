@@ -21,7 +21,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::config::Trust;
 use crate::config::layout::Layout;
+use crate::daemon::Options;
 
 use args::{Args, Ask, Command};
 use client::Client;
@@ -53,13 +55,19 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Check { files } => Ok(check::run(&layout, &files, args.json)),
         Command::Demo(how) => demo::demo(args.root, &how),
-        Command::Daemon => Err(Failure::other("the daemon is being built")),
+        Command::Daemon => daemon(layout),
         Command::Supervise { dir } => Ok(ExitCode::from(crate::run::main(&[dir.into_os_string()]))),
         Command::Ask(ask) => {
             let context = Context { client: Client::new(&layout), screen: Screen::stdout(), json: args.json };
             on_this_thread(carry_out(&context, ask))
         }
     }
+}
+
+fn daemon(layout: Layout) -> Result<ExitCode, Failure> {
+    let binary =
+        std::env::current_exe().map_err(|error| Failure::other(format!("cannot find this program: {error}")))?;
+    Ok(ExitCode::from(crate::daemon::main(Options { layout, trust: Trust::root_and_self(), binary })))
 }
 
 /// Commands that ask the daemon need one thread and nothing more.

@@ -1,0 +1,156 @@
+//! From nothing to a daemon that is ready: directories, lock, database, configuration, sockets, tasks.
+
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::config::layout::Layout;
+use crate::daemon::turns::Daemon;
+use crate::daemon::{Failure, Options, follow, reload};
+use crate::executor::Executor;
+use crate::http;
+use crate::inbox::{Inbox, inbox};
+use crate::model::event::Event;
+use crate::report::facts::ReadLog;
+use crate::report::token::Keys;
+use crate::source::{Mirrors, Poller};
+use crate::store::Store;
+use crate::sys::{host, lock::Lock};
+
+pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
+    let layout = options.layout.clone();
+    layout.create().map_err(Failure::io(format!("cannot make the directories of {}", layout.state_dir.display())))?;
+    let lock = Lock::take(&layout.lock()).map_err(Failure::io(format!("cannot lock {}", layout.lock().display())))?;
+    let Some(lock) = lock else { return Err(Failure::Locked(layout.lock())) };
+    let store = Store::open(&layout.database())?;
+    let reader = store.reader().map_err(|error| Failure::Other(error.to_string()))?;
+    let mut world = store.load().map_err(|error| Failure::Other(error.to_string()))?;
+
+    let executor = Executor::new(&layout.runs_dir, &layout.executor_dir, &layout.homes(), &options.binary)
+        .map_err(Failure::io("cannot make the executor's directories"))?;
+    let mut loaded = reload::load(&options, &executor).map_err(Failure::io("cannot keep the job definitions"))?;
+    let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir)
+        .map_err(|error| Failure::Other(error.to_string()))?;
+    let keys = Arc::new(keys);
+    let mirrors = Mirrors::new(&layout.mirrors(), world.nonce.as_bytes())
+        .map_err(Failure::io("cannot make the mirrors' directory"))?;
+    let boot_id = host::boot_id().map_err(Failure::io("cannot read the boot id"))?;
+
+    let (inbox, messages) = inbox();
+    let (targets, seen_targets) = watch::channel(Arc::new(Vec::new()));
+    let tell = inbox.clone();
+    let poller = Poller::start(mirrors.clone(), seen_targets, move |event: Event| {
+        let inbox = tell.clone();
+        // The poller waits for nobody: the inbox takes the event in its own time.
+        tokio::spawn(async move { inbox.tell(event).await });
+    });
+    let (running, follows) = mpsc::unbounded_channel();
+    tokio::spawn(follow::follow(executor.clone(), inbox.clone(), boot_id.clone(), follows));
+
+    let (pages, control) = listen(&layout, &loaded.catalog.settings.listen).await?;
+    let address = pages.local_addr().map_err(Failure::io("no address"))?.to_string();
+    reload::name_address(&mut loaded.catalog, &address);
+    let catalog = Arc::new(loaded.catalog);
+    world.scratch.catalog = catalog.clone();
+    let site = http::Site::new(&catalog.settings.public_url(), &address, &host::hostname(), crate::clock::now());
+    let app = http::App {
+        inbox: inbox.clone(),
+        reader: reader.clone(),
+        read_log: read_log(&executor),
+        keys: keys.clone(),
+        site: Arc::new(site),
+    };
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(http::serve_pages(pages, app.clone(), until(stopped.clone())));
+    tokio::spawn(http::serve_control(control, app, until(stopped)));
+    signals(&inbox)?;
+    let chores = match crate::upkeep::start(&inbox).await {
+        Ok(chores) => Some(chores),
+        Err(error) => {
+            warn!("the daemon's own chores do not run: {error}");
+            None
+        }
+    };
+    info!("pages and approval links on http://{address}, commands on {}", layout.control_socket().display());
+    let broken = loaded
+        .problems
+        .iter()
+        .filter_map(|problem| problem.pipeline.as_ref())
+        .collect::<std::collections::BTreeSet<_>>()
+        .len();
+    Ok(Daemon {
+        options,
+        store,
+        reader,
+        world,
+        executor,
+        mirrors,
+        keys,
+        inbox,
+        messages,
+        poller,
+        targets,
+        running,
+        boot_id,
+        broken,
+        address,
+        stop,
+        backlog: Vec::new(),
+        _lock: lock,
+        _chores: chores,
+    })
+}
+
+/// Logs are read through the executor: the daemon has no other way to them.
+pub(super) fn read_log(executor: &Executor) -> ReadLog {
+    let executor = executor.clone();
+    Arc::new(move |run, attempt, from, max| executor.read_log(run, attempt, from, max))
+}
+
+/// Opens the page's address and the control socket.
+async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener, UnixListener), Failure> {
+    let pages = TcpListener::bind(listen).await.map_err(Failure::io(format!("cannot listen on {listen}")))?;
+    let address = pages.local_addr().map_err(Failure::io("no address"))?.to_string();
+    // Where it can be read by who chose port 0 (the demo, tests).
+    let note = layout.runtime_dir.join("address");
+    std::fs::write(&note, &address).map_err(Failure::io(format!("cannot write {}", note.display())))?;
+
+    let path = layout.control_socket();
+    // The lock is held: a socket that is still there is a dead daemon's.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Failure::io(format!("cannot replace {}", path.display()))(error));
+        }
+        _ => {}
+    }
+    let control = UnixListener::bind(&path).map_err(Failure::io(format!("cannot listen on {}", path.display())))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
+    std::fs::set_permissions(&path, mode).map_err(Failure::io(format!("cannot set the mode of {}", path.display())))?;
+    Ok((pages, control))
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// SIGHUP reloads, SIGTERM and SIGINT stop without touching runs.
+fn signals(inbox: &Inbox) -> Result<(), Failure> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::io("cannot take SIGHUP"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::io("cannot take SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::io("cannot take SIGINT"))?;
+    let inbox = inbox.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Some(()) = hangup.recv() => { inbox.reload().await; }
+                Some(()) = terminate.recv() => inbox.stop().await,
+                Some(()) = interrupt.recv() => inbox.stop().await,
+                else => break,
+            }
+        }
+    });
+    Ok(())
+}

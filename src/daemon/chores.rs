@@ -1,0 +1,74 @@
+//! The daemon's own chores, done when `upkeep` says that they are due.
+
+use std::path::{Path, PathBuf};
+
+use tracing::{error, info, warn};
+
+use crate::daemon::turns::Daemon;
+use crate::inbox::Chore;
+use crate::model::event::Event;
+use crate::store::Store;
+use crate::sys::host;
+
+/// Nightly copies that are kept.
+const BACKUPS: usize = 7;
+
+impl Daemon {
+    pub(super) fn chore(&mut self, chore: Chore) {
+        match chore {
+            // The turn that follows is the chore.
+            Chore::Heartbeat => {}
+            Chore::Disk => self.look_at_disk(),
+            Chore::Backup => self.backup(),
+            Chore::Check => self.check(),
+        }
+    }
+
+    pub(super) fn look_at_disk(&mut self) {
+        match host::free_bytes(self.state_dir()) {
+            Ok(free) => self.backlog.push(Event::DiskSeen { free }),
+            Err(error) => warn!("the free space of {} is not known: {error}", self.state_dir().display()),
+        }
+    }
+
+    fn backup(&self) {
+        let (database, dir) = (self.options.layout.database(), self.state_dir().join("backup"));
+        let day = crate::clock::now().strftime("%Y-%m-%d").to_string();
+        tokio::task::spawn_blocking(move || {
+            let to = dir.join(format!("shipbell-{day}.db"));
+            match backup(&database, &dir, &to) {
+                Ok(()) => info!("database copied to {}", to.display()),
+                Err(why) => error!("database not copied to {}: {why}", to.display()),
+            }
+        });
+    }
+
+    fn check(&self) {
+        let database = self.options.layout.database();
+        tokio::task::spawn_blocking(move || {
+            let checked =
+                Store::open(&database).map_err(|error| error.to_string()).and_then(|store| store.quick_check());
+            match checked {
+                Ok(()) => info!("database checked: good"),
+                Err(why) => error!("the database is damaged: {why}; copies lie in backup/ beside it"),
+            }
+        });
+    }
+}
+
+fn backup(database: &Path, dir: &Path, to: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(dir).map_err(|error| error.to_string())?;
+    let store = Store::open(database).map_err(|error| error.to_string())?;
+    store.backup(to).map_err(|error| error.to_string())?;
+    let mut copies: Vec<PathBuf> = std::fs::read_dir(dir)
+        .map_err(|error| error.to_string())?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .collect();
+    copies.sort();
+    let old = copies.len().saturating_sub(BACKUPS);
+    for path in copies.into_iter().take(old) {
+        std::fs::remove_file(&path).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}

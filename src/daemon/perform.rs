@@ -1,0 +1,122 @@
+//! Does what a turn has decided and the database has recorded. Every result comes back as an event;
+//! doing something twice (after a crash between the commit and the deed) is harmless by design.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::daemon::boot;
+use crate::daemon::turns::Daemon;
+use crate::model::commit::Question;
+use crate::model::event::{Action, Change, Event};
+use crate::model::name::{PipelineName, RunRef};
+use crate::model::ticket::{Evidence, StartOrder};
+use crate::report;
+use crate::source;
+use crate::sys::host;
+
+impl Daemon {
+    pub(super) fn perform(&self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Start(order) => self.start(*order),
+                Action::Stop { run, attempt, reason } => self.stop_run(run, attempt, reason),
+                // Followed like one that was just started: its end is told if it is over.
+                Action::Examine { run, attempt } => {
+                    let _ = self.running.send((run, attempt));
+                }
+                Action::Ask(question) => self.compare(question),
+                Action::Send { letter } => self.send(letter),
+            }
+        }
+    }
+
+    fn url_of(&self, pipeline: &PipelineName) -> Option<String> {
+        self.world.pipeline(pipeline)?.repo.as_ref().map(|repo| repo.url.clone())
+    }
+
+    fn start(&self, mut order: StartOrder) {
+        if order.commit.is_some() {
+            order.mirror = self.url_of(&order.run.job.pipeline).map(|url| self.mirrors.path(&url));
+        }
+        info!("{} starts, attempt {} ({})", order.run, order.attempt, order.cause);
+        let (executor, inbox, running) = (self.executor.clone(), self.inbox.clone(), self.running.clone());
+        tokio::task::spawn_blocking(move || match executor.start(&order) {
+            Ok(()) => {
+                let _ = running.send((order.run, order.attempt));
+            }
+            Err(error) => {
+                warn!("{} could not be started: {error}", order.run);
+                let evidence = Evidence::NeverStarted { why: error.to_string() };
+                inbox.tell_blocking(Event::Ended { run: order.run, attempt: order.attempt, evidence });
+            }
+        });
+    }
+
+    fn stop_run(&self, run: RunRef, attempt: u32, reason: String) {
+        info!("{run} is asked to end: {reason}");
+        let executor = self.executor.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = executor.stop(&run, attempt, &reason) {
+                warn!("{run} could not be asked to end: {error}");
+            }
+        });
+    }
+
+    fn compare(&self, question: Question) {
+        let (inbox, mirrors) = (self.inbox.clone(), self.mirrors.clone());
+        let url = self.url_of(&question.pipeline);
+        tokio::task::spawn_blocking(move || {
+            let answer = match url {
+                Some(url) => source::answer(&mirrors, &url, &question).map(Arc::new),
+                None => Err("the pipeline has no repository any more".to_owned()),
+            };
+            inbox.tell_blocking(Event::Answered { question, answer });
+        });
+    }
+
+    fn send(&self, id: u64) {
+        let Some(letter) = self.world.letters.get(&id).cloned() else { return };
+        let layout = &self.options.layout;
+        let context = report::DeliverContext {
+            sources: report::facts::Sources {
+                reader: self.reader.clone(),
+                keys: self.keys.clone(),
+                catalog: self.world.scratch.catalog.clone(),
+                host: host::hostname(),
+                read_log: boot::read_log(&self.executor),
+            },
+            credentials: layout.credentials(),
+            mail_dir: layout.mail_dir(),
+        };
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            match report::deliver(&letter, &context, clock::now()).await {
+                Ok(()) => inbox.tell(Event::LetterSent { letter: letter.id }).await,
+                Err(error) => {
+                    warn!("mail {} to {} was not sent: {}", letter.id, letter.to, error.why);
+                    inbox
+                        .tell(Event::LetterFailed { letter: letter.id, why: error.why, for_good: error.for_good })
+                        .await;
+                }
+            }
+        });
+    }
+
+    /// Results that are on disk now need their workspaces no more.
+    pub(super) fn acknowledge(&self, changes: &[Change]) {
+        for change in changes {
+            let Change::AttemptPut(attempt) = change else { continue };
+            if attempt.finished_at.is_none() {
+                continue;
+            }
+            let (executor, run, number) = (self.executor.clone(), attempt.run.clone(), attempt.attempt);
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = executor.ack(&run, number) {
+                    warn!("the workspace of {run} could not be removed: {error}");
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The configuration, read at the start and at every reload. The executor learns the definitions and
+//! the last good version of each file is kept before the core hears of them.
+
+use std::io;
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use crate::config::{self, Loaded};
+use crate::daemon::Options;
+use crate::executor::Executor;
+use crate::inbox::ReloadReport;
+use crate::model::catalog::{Catalog, PipelineState};
+
+pub(super) fn load(options: &Options, executor: &Executor) -> io::Result<Loaded> {
+    let (loaded, kept) = config::reload(&options.layout, &options.trust);
+    for problem in &loaded.problems {
+        warn!("{}", problem.text);
+    }
+    for (file, why) in &loaded.catalog.skipped {
+        info!("{}: skipped, {why}", file.display());
+    }
+    let definitions: Vec<_> = loaded
+        .catalog
+        .pipelines
+        .values()
+        .flat_map(|pipeline| pipeline.jobs.values().map(|job| Arc::clone(&job.definition)))
+        .collect();
+    executor.learn(&definitions)?;
+    if let Err(error) = kept {
+        error!("the last good versions of the job files could not be kept: {error}");
+    }
+    Ok(loaded)
+}
+
+/// Links begin with the address that was got, where no `public-url` is given.
+pub(super) fn name_address(catalog: &mut Catalog, address: &str) {
+    let settings = &mut catalog.settings;
+    settings.public_url.get_or_insert_with(|| format!("http://{address}"));
+}
+
+pub(super) fn report(loaded: &Loaded) -> ReloadReport {
+    let (ok, broken) = counts(&loaded.catalog);
+    ReloadReport {
+        files_ok: ok,
+        files_broken: broken,
+        problems: loaded.problems.iter().map(|problem| problem.text.clone()).collect(),
+    }
+}
+
+/// Pipelines whose file is followed, and those whose file is not.
+pub(super) fn counts(catalog: &Catalog) -> (usize, usize) {
+    let ok = catalog.pipelines.values().filter(|pipeline| pipeline.state == PipelineState::Ok).count();
+    (ok, catalog.pipelines.len() - ok)
+}
