@@ -224,6 +224,26 @@ async fn a_lost_mirror_is_fetched_anew_and_a_damaged_one_too() {
 }
 
 #[tokio::test]
+async fn refs_that_a_power_cut_emptied_are_mended() {
+    let mut world = World::new(&["main"], &[]);
+    let one = world.origin.commit("main", "one");
+    world.origin.point("refs/tags/v1", one);
+    world.news().await;
+    let mirror = world.mirror().path().to_owned();
+    let kept = format!("refs/shipbell/kept/{one}");
+    for (n, name) in [kept.as_str(), "refs/shipbell/heads/main", "refs/tags/v1"].into_iter().enumerate() {
+        assert!(mirror.join(name).is_file(), "{name}");
+        std::fs::write(mirror.join(name), "").unwrap();
+        world.nothing().await;
+        std::fs::write(mirror.join(name), "").unwrap();
+        let next = world.origin.commit("main", &format!("commit {n}"));
+        assert_eq!(on(&world.news().await, &head("main")).commit.id, id(next), "{name}");
+        world.nothing().await;
+    }
+    assert!(!mirror.with_extension("git.broken").exists(), "nothing had to be fetched anew");
+}
+
+#[tokio::test]
 async fn strangers_text_is_made_fit_to_be_shown() {
     let mut world = World::new(&["main"], &[]);
     let tree = world.origin.tree(&[("a", "b")]);

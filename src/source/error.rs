@@ -48,8 +48,8 @@ pub enum SourceError {
     Sha256 { url: String },
     #[error("the disk is full, so {url} could not be fetched: {said}. Free space where the mirrors are")]
     DiskFull { url: String, said: String },
-    #[error("the mirror of {url} is damaged: {said}. It is moved aside and fetched anew")]
-    Damaged { url: String, said: String },
+    #[error("the mirror of {url} is damaged: {said}. The next poll mends it or fetches it anew")]
+    Damaged { url: String, said: String, by_git: bool },
     #[error("the mirror of {url} is locked: {said}. If it stays so, no other git may work in the mirrors' directory")]
     Locked { url: String, said: String },
     #[error("git {what} {url} failed: {said}")]
@@ -67,7 +67,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether the mirror itself is the trouble, so that a new one helps.
+    /// Whether the mirror itself is the trouble.
     pub(super) fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })
     }
@@ -153,13 +153,13 @@ pub(super) fn sort(what: &'static str, origin: &Origin, mirror: Option<&str>, st
     if has(FULL) {
         SourceError::DiskFull { url, said }
     } else if local && has(&["not a git repository"]) {
-        SourceError::Damaged { url, said }
+        SourceError::Damaged { url, said, by_git: true }
     } else if has(&["mismatched algorithms"]) {
         SourceError::Sha256 { url }
     } else if mirror.is_some() && has(LOCKED) {
         SourceError::Locked { url, said }
     } else if mirror.is_some() && has(DAMAGED) && !raw.contains("remote: ") && !raw.contains("remote error") {
-        SourceError::Damaged { url, said }
+        SourceError::Damaged { url, said, by_git: true }
     } else if has(HOST_KEY) {
         SourceError::HostKey { url, host, said }
     } else if has(NO_HOST) {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions};
+use git2::{ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -79,6 +79,18 @@ impl Mirrors {
         self.move_aside(&self.path(url))
     }
 
+    /// Takes away refs that name nothing, as a power cut leaves them. False: there are none.
+    pub(super) fn mend(&self, url: &str) -> Result<bool, SourceError> {
+        let path = self.path(url);
+        let refs = loose_refs(&path.join("refs"));
+        let broken: Vec<_> = refs.into_iter().filter(|path| !names_an_object(path)).collect();
+        for file in &broken {
+            tracing::warn!(file = %file.display(), "removed a broken ref of a mirror");
+            fs::remove_file(file).map_err(|error| trouble(&path, &error))?;
+        }
+        Ok(!broken.is_empty())
+    }
+
     /// At most one broken mirror per URL is kept, to be looked at.
     fn move_aside(&self, path: &Path) -> Result<(), SourceError> {
         let aside = path.with_extension("git.broken");
@@ -137,6 +149,23 @@ fn open_up(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn loose_refs(dir: &Path) -> Vec<PathBuf> {
+    let (mut found, mut open) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                _ => found.push(entry.path()),
+            }
+        }
+    }
+    found
+}
+
+fn names_an_object(file: &Path) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| CommitId::new(text.trim_end()).is_ok())
+}
+
 /// Puts the mirror's config back to what it is to be.
 pub(super) fn restore_config(mirror: &Path) -> Result<(), SourceError> {
     let path = mirror.join("config");
@@ -168,7 +197,12 @@ fn trouble(path: &Path, error: &io::Error) -> SourceError {
 
 pub(super) fn trouble_of_git(path: &Path, error: &git2::Error) -> SourceError {
     let why = clean::line(error.message().as_bytes(), clean::TEXT_MAX);
-    SourceError::Mirror { path: path.display().to_string(), why }
+    match error.class() {
+        ErrorClass::Reference | ErrorClass::Odb | ErrorClass::Object | ErrorClass::Zlib | ErrorClass::Tree => {
+            SourceError::Damaged { url: path.display().to_string(), said: why, by_git: false }
+        }
+        _ => SourceError::Mirror { path: path.display().to_string(), why },
+    }
 }
 
 /// The mirror of one repository: local truth. Everything here blocks.

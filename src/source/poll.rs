@@ -101,19 +101,48 @@ pub(super) async fn look(
             Err(error) => return all_failed(&error),
         };
         let all_tags = last.is_none_or(|last| *last != *remote);
-        let problem = match get(mirrors, url, &targets, &remote, deadlines.fetch, all_tags).await {
-            // It went away between the two, or the mirror was made anew: look again, now.
-            Err(SourceError::RefGone { .. } | SourceError::Damaged { .. }) if tries < 3 => continue,
-            got => got.err(),
+        let problem = get(mirrors, url, &targets, &remote, deadlines.fetch, all_tags).await.err();
+        let again = match &problem {
+            Some(error) => mended(mirrors, url, error, deadlines.fetch).await,
+            None => false,
         };
-        let (mirrors, url, targets, asked) = (mirrors.clone(), url.to_owned(), targets.clone(), remote.clone());
+        if again && tries < TRIES {
+            continue;
+        }
+        let (of, at, targets, asked) = (mirrors.clone(), url.to_owned(), targets.clone(), remote.clone());
         let failed = problem.is_some();
-        let told = blocking(move || Ok(report(&mirrors.open(&url)?, &url, &targets, &asked, problem.as_ref()))).await;
-        return match told {
-            Ok(looks) => Looked { looks, remote: (!failed).then_some(remote) },
-            Err(error) => all_failed(&error),
-        };
+        match blocking(move || report(&of.open(&at)?, &at, &targets, &asked, problem.as_ref())).await {
+            Ok(looks) => return Looked { looks, remote: (!failed).then_some(remote) },
+            Err(error) if tries < TRIES && mended(mirrors, url, &error, deadlines.fetch).await => {}
+            Err(error) => return all_failed(&error),
+        }
     }
+}
+
+const TRIES: u32 = 3;
+
+/// Does what can be done about an error; true: it is worth looking again, now.
+async fn mended(mirrors: &Mirrors, url: &str, error: &SourceError, deadline: Duration) -> bool {
+    let (mirrors, url, error) = (mirrors.clone(), url.to_owned(), error.clone());
+    let done = blocking(move || match error {
+        // It went away between asking and fetching.
+        SourceError::RefGone { .. } => Ok(true),
+        SourceError::Locked { .. } => mirrors.open(&url).map(|mirror| mirror.sweep(deadline)).map(|()| false),
+        SourceError::Damaged { by_git, .. } if !mirrors.mend(&url)? => {
+            // Only git's own word is enough to fetch everything anew: libgit2 also stumbles over commits
+            // that git can read.
+            if by_git {
+                mirrors.renew(&url)?;
+            }
+            Ok(by_git)
+        }
+        SourceError::Damaged { .. } => Ok(true),
+        _ => Ok(false),
+    });
+    done.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a mirror could not be mended");
+        false
+    })
 }
 
 /// Children at one time, over all repositories: a hundred of them at once would only slow each other.
@@ -156,14 +185,7 @@ async fn get(
     if wanted.is_empty() {
         return Ok(());
     }
-    let got = in_place(FETCH_USUAL, fetch(&mirrors.path(url), url, &wanted, deadline)).await;
-    let Err(error) = &got else { return Ok(()) };
-    let (mirrors, url, damaged) = (mirrors.clone(), url.to_owned(), error.is_damage());
-    blocking(
-        move || if damaged { mirrors.renew(&url) } else { mirrors.open(&url).map(|mirror| mirror.sweep(deadline)) },
-    )
-    .await?;
-    got
+    in_place(FETCH_USUAL, fetch(&mirrors.path(url), url, &wanted, deadline)).await
 }
 
 /// What is to be fetched.
@@ -179,7 +201,15 @@ fn survey(mirror: &Mirror, targets: &[Target], remote: &Remote, all_tags: bool) 
     Ok(wanted.into_iter().collect())
 }
 
-fn report(mirror: &Mirror, url: &str, targets: &[Target], remote: &Remote, problem: Option<&SourceError>) -> Vec<Look> {
+/// # Errors
+/// If the mirror is damaged; all other trouble is part of what is told.
+fn report(
+    mirror: &Mirror,
+    url: &str,
+    targets: &[Target],
+    remote: &Remote,
+    problem: Option<&SourceError>,
+) -> Result<Vec<Look>, SourceError> {
     let one = |target: &Target| {
         let pipeline = target.pipeline.name.clone();
         let emptied = remote.refs.is_empty() && !target.known.is_empty();
@@ -192,9 +222,10 @@ fn report(mirror: &Mirror, url: &str, targets: &[Target], remote: &Remote, probl
             Ok((heads, news)) => {
                 let trouble = missing_branches(&target.pipeline, url, remote);
                 let answer = Some(PollAnswer { head: remote.head.clone(), heads, standings: Vec::new() });
-                Look { pipeline, answer, trouble, news }
+                Ok(Look { pipeline, answer, trouble, news })
             }
-            Err(error) => Look { pipeline, answer: None, trouble: Some(error.to_string()), news: true },
+            Err(error) if error.is_damage() && problem.is_none() => Err(error),
+            Err(error) => Ok(Look { pipeline, answer: None, trouble: Some(error.to_string()), news: true }),
         }
     };
     targets.iter().map(one).collect()

@@ -183,6 +183,15 @@ pub fn processes_with(text: &str) -> Vec<String> {
     found
 }
 
+/// They were told to end at once; the kernel may take a moment to carry it out.
+async fn all_gone(port: u16) {
+    let began = Instant::now();
+    while !processes_with(&port.to_string()).is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", processes_with(&port.to_string()));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_never_answers_ends_at_the_deadline_with_all_its_processes() {
     let (_listener, port) = silent();
@@ -199,7 +208,7 @@ async fn a_server_that_never_answers_ends_at_the_deadline_with_all_its_processes
         assert!(error.to_string().contains("timed out after 2 s"), "{error}");
         assert!(took >= deadline && took < deadline + Duration::from_secs(10), "{took:?}");
         assert!(running >= 2, "git and its helper were running: {running}");
-        assert_eq!(processes_with(&port.to_string()), Vec::<String>::new());
+        all_gone(port).await;
     }
 }
 
@@ -217,7 +226,7 @@ async fn a_hanging_fetch_ends_too_and_leaves_no_lock() {
     for error in [first.unwrap_err(), second.unwrap_err()] {
         assert!(matches!(error, SourceError::TimedOut { .. }), "{error}");
     }
-    assert_eq!(processes_with(&port.to_string()), Vec::<String>::new());
+    all_gone(port).await;
 }
 
 #[tokio::test]
@@ -229,9 +238,5 @@ async fn nobody_waits_any_more_and_the_processes_are_gone() {
     assert!(!processes_with(&port.to_string()).is_empty());
     asking.abort();
     let _ = asking.await;
-    let began = Instant::now();
-    while !processes_with(&port.to_string()).is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", processes_with(&port.to_string()));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    all_gone(port).await;
 }
