@@ -363,3 +363,62 @@ fn files_can_be_checked_where_they_lie() {
     assert_eq!(headlines[0], "no job file: names are a-z 0-9 and \"-\": rename it to no-such.toml");
     assert_eq!(headlines[1], "this file is not there");
 }
+
+/// Edits that a person or a broken script makes: something is lost, doubled, or odd.
+fn damaged(text: &str, edits: &[(usize, usize, usize)]) -> String {
+    const ODD: &[&str] =
+        &["", "[", "]", "\"", "'", "=", "\n", "\\", "\u{0}", "\u{202e}", "${{", "5", "#", "\"\"\"", "é", "{", "."];
+    let mut chars: Vec<char> = text.chars().collect();
+    for (at, length, odd) in edits {
+        let at = at % (chars.len() + 1);
+        let end = (at + length % 12).min(chars.len());
+        let inserted: Vec<char> = ODD[odd % ODD.len()].chars().collect();
+        let again = chars[at..end].to_vec();
+        let replacement = if odd % 3 == 0 { again.into_iter().chain(inserted).collect() } else { inserted };
+        chars.splice(at..end, replacement);
+    }
+    chars.into_iter().collect()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
+
+    /// Whatever a file holds: reading ends, what is said is plain text that points into the file, and what
+    /// is taken for good has an environment's policy wherever the file names one.
+    #[test]
+    fn damaged_files_are_told_or_whole(
+        which in 0_usize..40,
+        edits in proptest::collection::vec((0_usize..4000, 0_usize..40, 0_usize..100), 1..5),
+    ) {
+        let mut files = toml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs.d"));
+        files.extend(toml_files(&data("bad")));
+        let text = damaged(&fs::read_to_string(&files[which % files.len()]).unwrap(), &edits);
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, path) = (dir.path().join("shipbell.toml"), dir.path().join("x.toml"));
+        fs::copy(data("shipbell.toml"), &settings).unwrap();
+        fs::write(&path, &text).unwrap();
+        let layout = Layout::new(Some(dir.path()));
+        let loaded = config::check_files(&layout, &Trust { owners: vec![] }, &[settings.clone(), path.clone()]);
+        for problem in &loaded.problems {
+            proptest::prop_assert!(!problem.text.replace('\n', "").contains(char::is_control), "{:?}", problem.text);
+            proptest::prop_assert!(problem.line <= text.matches('\n').count() + 1);
+        }
+        let x = pipeline(&loaded, "x");
+        proptest::prop_assert_eq!(x.state == PipelineState::Ok, loaded.problems.is_empty());
+        if x.state == PipelineState::Ok {
+            let table: toml::Table = text.parse().unwrap();
+            let jobs = table["job"].as_table().unwrap();
+            for (name, job) in jobs {
+                let named = job.get("environment").is_some();
+                let definition = &x.jobs[&name.parse::<JobName>().unwrap()].definition;
+                proptest::prop_assert_eq!(definition.environment.is_some(), named);
+            }
+            proptest::prop_assert_eq!(x.jobs.len(), jobs.len());
+            let text = serde_json::to_string(x).unwrap();
+            proptest::prop_assert_eq!(&serde_json::from_str::<Pipeline>(&text).unwrap(), x);
+        }
+        // shipbell.toml, damaged in the same way, is no worse.
+        fs::write(&settings, damaged(&fs::read_to_string(&settings).unwrap(), &edits)).unwrap();
+        drop(config::check_files(&layout, &Trust { owners: vec![] }, &[settings]));
+    }
+}

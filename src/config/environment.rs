@@ -7,7 +7,7 @@ use crate::config::message::{Findings, Mistake, Spot};
 use crate::config::settings::Shared;
 use crate::config::tree::{Data, Entry, Table};
 use crate::model::job::{Approval, EnvironmentPolicy, Factor, FreezeDef, WindowDef};
-use crate::model::name::EnvironmentName;
+use crate::model::name::{EnvironmentName, PersonName};
 use crate::model::time::Seconds;
 use crate::model::window::Windows;
 
@@ -182,7 +182,7 @@ pub fn check_people(draft: &Draft, shared: &Shared, f: &Findings) {
             Some(role) => Mistake::new(by, format!("nobody holds the role `{role}` that approves `{name}`"))
                 .note(format!("add roles = [\"{role}\"] to a [person.NAME] in {file}")),
             None => {
-                let known = catalog.people.keys().map(|person| person.as_str());
+                let known = catalog.people.keys().map(PersonName::as_str);
                 let meant = crate::config::message::closest(entry, known);
                 let mistake = Mistake::new(by, format!("`{entry}`, who approves `{name}`, is no person"))
                     .note(format!("add [person.{entry}] with an email to {file}; a role is written @{entry}"));
@@ -199,7 +199,7 @@ pub fn check_people(draft: &Draft, shared: &Shared, f: &Findings) {
         let people: std::collections::BTreeSet<_> = list.iter().flat_map(|entry| catalog.people_of(entry)).collect();
         let votes = usize::try_from(approval.votes).unwrap_or(usize::MAX);
         if people.len() < votes {
-            let names = people.iter().map(|person| person.as_str()).collect::<Vec<_>>().join(", ");
+            let names = people.iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ");
             let can = if people.len() == 1 { "only one person can" } else { "not so many people can" };
             let headline = format!("`{name}` wants {votes} votes, but {can} vote: {names}");
             f.add(&Mistake::new(by, headline).label("lower `votes`, or name more people or roles"));
@@ -241,7 +241,7 @@ pub fn combine(shared: Option<&Draft>, own: Option<&Draft>, f: &Findings) -> Opt
     let mut windows: Vec<WindowDef> =
         drafts().filter_map(|draft| draft.window.as_ref().map(|(window, _)| window.clone())).collect();
     windows.dedup();
-    let url = drafts().filter_map(|draft| draft.url.clone()).last();
+    let url = drafts().filter_map(|draft| draft.url.clone()).next_back();
     let pools = drafts().flat_map(|draft| draft.pools.iter().cloned()).collect();
     Some((EnvironmentPolicy { name, approval, windows, freezes, url }, pools))
 }

@@ -340,9 +340,10 @@ fn init(entry: &Entry, findings: &Findings) -> Option<(bool, Spot)> {
 fn environment(entry: &Entry, findings: &Findings) -> Option<(EnvironmentName, Spot)> {
     if let Data::Table(table) = &entry.data {
         let mut mistake = Mistake::new(&table.spot, "`environment` takes the name of a deploy target, found a table");
-        if !table.has_header() {
-            mistake = mistake.label(format!("variables go in `env = {}`", table.spot.text()));
-        }
+        mistake = match table.has_header() {
+            true => mistake.label("declare the target in [environment.NAME], name it here: environment = \"NAME\""),
+            false => mistake.label(format!("variables go in `env = {}`", table.spot.text())),
+        };
         findings.add(&mistake);
         return None;
     }
