@@ -81,7 +81,8 @@ pub fn carry_out(bench: &mut Bench) -> Verdict {
                 bench.carry_out(task, bench.deadline, true)
             }
         });
-        let hint = matches!(end, StepEnd::Exit(1..)).then(|| init::hint(init, &bench.log.recent())).flatten();
+        let failed = matches!(end, StepEnd::Exit(1..));
+        let hint = failed.then(|| init::hint(init, &bench.log.recent(), &bench.places)).flatten();
         if let Some(hint) = &hint {
             bench.log.note(&format!("=== {}", hint.replace('\n', "\n=== ")));
         }

@@ -29,7 +29,10 @@ pub fn make_directories(bench: &Bench) -> io::Result<()> {
     }
     let out = files::open_dir(&places.out)?;
     files::create_beneath(&out, "output".as_ref(), 0o640, owner)?;
-    std::fs::create_dir_all(bench.ticket.home.parent().unwrap_or(&bench.ticket.home))?;
+    if let Some(above) = bench.ticket.home.parent() {
+        // Each user passes through to its own home and lists nothing.
+        files::own_dir(above, 0o711, None)?;
+    }
     files::own_dir(&bench.ticket.home, 0o700, owner)
 }
 
@@ -75,13 +78,32 @@ pub fn child(arguments: &[OsString]) -> Result<Vec<String>, String> {
     let commit = commit.to_string_lossy();
     trust_the_mirror().map_err(|error| format!("the workspace cannot be prepared: {error}"))?;
     let short: String = commit.chars().take(7).collect();
-    make(Path::new(work), Path::new(mirror), &commit).map_err(|error| match error.code() {
-        ErrorCode::NotFound => format!(
+    make(Path::new(work), Path::new(mirror), &commit).map_err(|failure| match failure {
+        Failure::NoSuchCommit => format!(
             "commit {short} is not in the mirror\n\
              It may have been taken off its branch and pruned. A newer commit runs by itself; this one cannot."
         ),
-        _ => format!("commit {short} could not be checked out: {}", error.message()),
+        Failure::Git(error) => format!("commit {short} could not be checked out: {}", error.message()),
+        Failure::Io(error) => format!("commit {short} could not be checked out: {error}"),
     })
+}
+
+enum Failure {
+    NoSuchCommit,
+    Git(git2::Error),
+    Io(io::Error),
+}
+
+impl From<git2::Error> for Failure {
+    fn from(error: git2::Error) -> Self {
+        Self::Git(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// The mirror belongs to another user than we have become; libgit2 reads its refs only when told so.
@@ -91,8 +113,7 @@ fn trust_the_mirror() -> io::Result<()> {
     std::fs::write(home.join(".gitconfig"), "[safe]\n\tdirectory = *\n")
 }
 
-fn make(work: &Path, mirror: &Path, commit: &str) -> Result<Vec<String>, git2::Error> {
-    let failed = |error: io::Error| git2::Error::from_str(&error.to_string());
+fn make(work: &Path, mirror: &Path, commit: &str) -> Result<Vec<String>, Failure> {
     let mut options = RepositoryInitOptions::new();
     options.external_template(false).no_reinit(true).initial_head("main");
     let repository = Repository::init_opts(work, &options)?;
@@ -100,19 +121,23 @@ fn make(work: &Path, mirror: &Path, commit: &str) -> Result<Vec<String>, git2::E
     drop(repository);
     let mut objects = mirror.join("objects").into_os_string();
     objects.push("\n");
-    std::fs::write(git.join("objects/info/alternates"), objects.as_encoded_bytes()).map_err(failed)?;
+    std::fs::write(git.join("objects/info/alternates"), objects.as_encoded_bytes())?;
     let repository = Repository::open(work)?;
     let mut config = repository.config()?;
     config.set_bool("core.fsmonitor", false)?;
     // A gc in a step would only copy what is borrowed.
     config.set_i32("gc.auto", 0)?;
     let id = Oid::from_str(commit)?;
-    let object = repository.find_commit(id)?.into_object();
+    let object = match repository.find_commit(id) {
+        Ok(commit) => commit.into_object(),
+        Err(error) if error.code() == ErrorCode::NotFound => return Err(Failure::NoSuchCommit),
+        Err(error) => return Err(error.into()),
+    };
     let tags = tags_behind(&repository, &Repository::open(mirror)?, id)?;
-    std::fs::write(git.join("packed-refs"), tags).map_err(failed)?;
+    std::fs::write(git.join("packed-refs"), tags)?;
     repository.set_head_detached(id)?;
     repository.checkout_tree(&object, Some(CheckoutBuilder::new().force().disable_filters(true)))?;
-    notes(&repository)
+    Ok(notes(&repository)?)
 }
 
 /// The text of `packed-refs` with the mirror's tags on the commit and its ancestors.
