@@ -44,7 +44,7 @@ pub fn read_part(dir: &Path, from: u64) -> io::Result<Part> {
     part.next = from.saturating_add(whole.len() as u64);
     for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice::<FactLine>(line) {
-            Ok(line) if line.v == VERSION || line.v + 1 == VERSION => part.lines.push(line),
+            Ok(line) if line.v == VERSION || Some(line.v) == VERSION.checked_sub(1) => part.lines.push(line),
             Ok(_) | Err(_) => part.garbage += 1,
         }
     }

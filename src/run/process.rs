@@ -20,7 +20,9 @@ use crate::sys::process::{self, Blow, Ended, Program, Signals};
 
 /// How long a KILL is repeated before we say that something does not die.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
-/// Between two rounds of KILL.
+/// Between two looks at a disk that took no facts.
+const DISK_PAUSE: Duration = Duration::from_millis(500);
+/// Between the first two rounds of KILL.
 const KILL_PAUSE: Duration = Duration::from_millis(5);
 /// Nothing is waited for longer in one go: facts that wait for the disk are tried again.
 const LONGEST_TURN: Duration = Duration::from_secs(1);
@@ -47,8 +49,19 @@ pub struct Bench {
     pub touched: bool,
     pub stop: Option<String>,
     pub signals: Signals,
-    pub ended: Vec<(i32, Ended)>,
+    /// The program that is waited for, and how it ended.
+    pub awaited: Option<(i32, Option<Ended>)>,
+    /// Nothing that descends from us is left.
     pub childless: bool,
+}
+
+/// What a program does when somebody wants the run to stop while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStop {
+    End,
+    /// It goes on, and has this long from then on.
+    Hurry(Duration),
+    GoOn,
 }
 
 /// What is to be started; who, where to and from what follows from the bench.
@@ -60,13 +73,12 @@ pub struct Task {
 }
 
 impl Bench {
-    /// Starts it and returns when it has ended, its time is over or (`heed`) the run is to stop. In the
-    /// last two cases nothing of the run is alive any more. What it left in the background lives on.
-    pub fn carry_out(&mut self, task: Task, until: Instant, heed: bool) -> StepEnd {
-        if heed && self.stop.is_some() {
+    /// Starts it and returns when it has ended, its time is over or the run is to stop. In the last two
+    /// cases nothing of the run is alive any more. What it left in the background lives on.
+    pub fn carry_out(&mut self, task: Task, mut until: Instant, on_stop: OnStop) -> StepEnd {
+        if on_stop == OnStop::End && self.stop.is_some() {
             return StepEnd::Cancelled;
         }
-        self.ended.clear();
         let what = task.argv.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
         let place = task.dir.clone();
         let pid = match self.start(task) {
@@ -75,20 +87,40 @@ impl Bench {
                 return StepEnd::Refused(format!("{what} could not be started in {}: {error}", place.display()));
             }
         };
+        self.awaited = Some((pid, None));
+        let mut hurried = false;
         loop {
             self.turn(until.saturating_duration_since(Instant::now()));
-            if let Some((_, ended)) = self.ended.iter().find(|(ended, _)| *ended == pid) {
-                return match ended {
-                    Ended::Exit(code) => StepEnd::Exit(*code),
-                    Ended::Signal(signal) => StepEnd::Signal(*signal),
-                };
+            match self.awaited {
+                Some((_, Some(Ended::Exit(code)))) => return StepEnd::Exit(code),
+                Some((_, Some(Ended::Signal(signal)))) => return StepEnd::Signal(signal),
+                _ => {}
             }
-            let stopped = heed && self.stop.is_some();
-            if stopped || Instant::now() >= until {
+            match on_stop {
+                OnStop::End if self.stop.is_some() => {
+                    self.end_tree(self.ticket.definition.grace.duration());
+                    return StepEnd::Cancelled;
+                }
+                OnStop::Hurry(longest) if self.stop.is_some() && !hurried => {
+                    hurried = true;
+                    until = until.min(Instant::now() + longest);
+                }
+                OnStop::End | OnStop::Hurry(_) | OnStop::GoOn => {}
+            }
+            if Instant::now() >= until {
                 self.end_tree(self.ticket.definition.grace.duration());
-                return if stopped { StepEnd::Cancelled } else { StepEnd::TimedOut };
+                return StepEnd::TimedOut;
             }
         }
+    }
+
+    /// Waits until the facts so far are on disk. False: somebody wants the run to stop, or its time is
+    /// over, and they are not.
+    pub fn facts_are_on_disk(&mut self) -> bool {
+        while self.events.waits() && self.stop.is_none() && Instant::now() < self.deadline {
+            self.turn(DISK_PAUSE);
+        }
+        !self.events.waits()
     }
 
     fn start(&self, task: Task) -> io::Result<i32> {
@@ -120,7 +152,9 @@ impl Bench {
 
     fn reap(&mut self) {
         let reaped = process::reap();
-        self.ended.extend(reaped.ended);
+        if let Some((pid, end @ None)) = &mut self.awaited {
+            *end = reaped.ended.iter().find(|(ended, _)| ended == pid).map(|(_, how)| *how);
+        }
         self.childless = reaped.childless;
     }
 
@@ -137,7 +171,7 @@ impl Bench {
         let file = files::open_beneath(&dir, STOP.as_ref(), false).ok()?;
         let mut text = Vec::new();
         file.take(REASON_MAX).read_to_end(&mut text).ok()?;
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        let text = plain(&String::from_utf8_lossy(&text));
         Some(if text.is_empty() { "cancelled".into() } else { text })
     }
 
@@ -152,11 +186,19 @@ impl Bench {
         while !self.childless && Instant::now() < until {
             self.turn(until.saturating_duration_since(Instant::now()));
         }
-        let patience = Instant::now() + KILL_PATIENCE;
+        let (patience, mut pause) = (Instant::now() + KILL_PATIENCE, KILL_PAUSE);
         while !self.childless && Instant::now() < patience {
             process::signal_descendants(Blow::Kill);
-            self.turn(KILL_PAUSE);
+            // A death wakes us at once; what does not die is not asked a thousand times.
+            self.turn(pause);
+            pause = (pause * 2).min(LONGEST_TURN);
         }
         self.childless
     }
+}
+
+/// Text from outside without what could attack a reader; lines stay lines.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use crate::model::job::{StepDef, VerifyDef};
 use crate::model::run::{Outcome, StepEnd};
 use crate::model::ticket::Fact;
-use crate::run::process::{Bench, Task};
+use crate::run::process::{Bench, OnStop, Task};
 use crate::run::{artifacts, env, init, workspace};
 
-/// What an `always` step without a timeout of its own has, in graces, once the run's time is over.
+/// What an `always` step without a timeout of its own has, in graces, once the run's time is over or
+/// somebody wants it to stop.
 const GRACES_FOR_ALWAYS: u32 = 6;
 /// Between two tries of `verify`: at first, and at most.
 const VERIFY_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -78,7 +79,7 @@ pub fn carry_out(bench: &mut Bench) -> Verdict {
             Err(why) => StepEnd::Refused(why),
             Ok(()) => {
                 let task = shell(bench, &init.run, None, env::with_params(bench.env.clone(), &bench.ticket));
-                bench.carry_out(task, bench.deadline, true)
+                bench.carry_out(task, bench.deadline, OnStop::End)
             }
         });
         let failed = matches!(end, StepEnd::Exit(1..));
@@ -141,7 +142,11 @@ fn one_step(bench: &mut Bench, plan: &Plan<'_>, body: impl FnOnce(&mut Bench) ->
     let more = if lines.next().is_some() { " ..." } else { "" };
     bench.log.note(&format!("=== step {index} \"{}\": {first}{more}", plan.name));
     bench.log.forget_recent();
-    let mut end = body(bench);
+    let mut end = match lasting && !bench.facts_are_on_disk() {
+        true if bench.stop.is_some() => StepEnd::Cancelled,
+        true => StepEnd::Refused("the disk is full: it could not be recorded that this step begins".into()),
+        false => body(bench),
+    };
     bench.log.end_step();
     let (values, read) = bench.outputs.read_new(&bench.places);
     for (key, value) in values {
@@ -166,14 +171,14 @@ fn user_step(bench: &mut Bench, index: u32, step: &StepDef) -> StepEnd {
         let task = shell(bench, &step.run, dir.as_deref(), env);
         let now = Instant::now();
         let own = step.timeout.map(|timeout| now + timeout.duration());
-        let until = match own {
-            Some(own) if step.always => own,
-            None if step.always => {
-                bench.deadline.max(now + bench.ticket.definition.grace.duration() * GRACES_FOR_ALWAYS)
-            }
-            own => own.map_or(bench.deadline, |own| own.min(bench.deadline)),
-        };
-        bench.carry_out(task, until, !step.always)
+        if !step.always {
+            return bench.carry_out(task, own.map_or(bench.deadline, |own| own.min(bench.deadline)), OnStop::End);
+        }
+        let some = bench.ticket.definition.grace.duration() * GRACES_FOR_ALWAYS;
+        match own {
+            Some(own) => bench.carry_out(task, own, OnStop::GoOn),
+            None => bench.carry_out(task, bench.deadline.max(now + some), OnStop::Hurry(some)),
+        }
     })
 }
 
@@ -193,7 +198,7 @@ fn check_deployed(bench: &mut Bench, verify: &VerifyDef) -> StepEnd {
     loop {
         bench.log.forget_recent();
         let task = shell(bench, &verify.run, None, env::with_params(bench.env.clone(), &bench.ticket));
-        match bench.carry_out(task, until, true) {
+        match bench.carry_out(task, until, OnStop::End) {
             StepEnd::Cancelled => return StepEnd::Cancelled,
             StepEnd::TimedOut => {}
             StepEnd::Exit(0) => {

@@ -12,7 +12,7 @@ use git2::build::CheckoutBuilder;
 use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions};
 
 use crate::model::run::StepEnd;
-use crate::run::process::{Bench, Task};
+use crate::run::process::{Bench, OnStop, Task, plain};
 use crate::sys::files;
 
 /// The word in argv behind `supervise` that makes a process the child that checks out.
@@ -57,14 +57,14 @@ pub fn check_out(bench: &mut Bench) -> Result<(), StepEnd> {
     let env = BTreeMap::from([("HOME".to_owned(), home.to_string_lossy().into_owned())]);
     let task = Task { argv, env, dir: bench.places.work.clone() };
     bench.log.forget_recent();
-    match bench.carry_out(task, bench.deadline, true) {
+    match bench.carry_out(task, bench.deadline, OnStop::End) {
         StepEnd::Exit(0) => Ok(()),
         end @ (StepEnd::TimedOut | StepEnd::Cancelled) => Err(end),
         end => {
             bench.log.take_in();
-            let said = bench.log.recent();
-            let said = said.trim();
-            Err(StepEnd::Refused(if said.is_empty() { format!("the checkout failed: {end}") } else { said.to_owned() }))
+            // Names of files in a commit are strangers' words.
+            let said = plain(&bench.log.recent());
+            Err(StepEnd::Refused(if said.is_empty() { format!("the checkout failed: {end}") } else { said }))
         }
     }
 }
