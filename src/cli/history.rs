@@ -43,8 +43,8 @@ fn nothing(query: &HistoryArgs) -> String {
     format!("{what}{of} yet. What comes: shipbell next\n")
 }
 
-fn render(view: &HistoryView, query: &HistoryArgs, screen: &Screen) -> String {
-    let reader = Reader::new(view.now);
+pub(super) fn render(view: &HistoryView, query: &HistoryArgs, screen: &Screen) -> String {
+    let reader = screen.reader(view.now);
     let one_pipeline = query.scope.is_some();
     let mut table = Table::new(0);
     table.head(&["RUN", "COMMIT", "CAUSE", "START", "TOOK", "RESULT"]);

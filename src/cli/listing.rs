@@ -27,7 +27,7 @@ pub(super) fn render_next(view: &NextView, screen: &Screen) -> String {
         return "Nothing comes by the clock: no job has `schedule` or `every`. Commits and people start the rest.\n"
             .into();
     }
-    let reader = Reader::new(view.now);
+    let reader = screen.reader(view.now);
     let mut notes: Vec<String> = Vec::new();
     let mut table = Table::new(0);
     table.head(&["NEXT", "LEFT", "LAST", "RESULT", "JOB"]);
@@ -80,7 +80,7 @@ pub(super) async fn approvals(context: &Context) -> Result<ExitCode, Failure> {
 }
 
 pub(super) fn render_approvals(view: &ApprovalsView, screen: &Screen) -> String {
-    let reader = Reader::new(view.now);
+    let reader = screen.reader(view.now);
     let mut text = String::new();
     let mut table = Table::new(0);
     table.head(&["RUN", "COMMIT", "ASKED", "UNTIL", "VOTES", "WHO CAN"]);

@@ -11,6 +11,8 @@ mod history;
 mod listing;
 mod logs;
 mod paint;
+#[cfg(test)]
+mod samples;
 mod show;
 mod status;
 mod target;

@@ -5,9 +5,13 @@ use std::io::{IsTerminal as _, Write as _};
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use jiff::tz::TimeZone;
+
+use crate::model::time::Timestamp;
 use crate::report::display;
 
 use super::exit::Failure;
+use super::when::Reader;
 
 /// The width that everything is laid out for.
 pub(super) const WIDTH: usize = 80;
@@ -33,14 +37,22 @@ pub(super) enum Tone {
 /// Where a command prints.
 #[derive(Debug)]
 pub(super) struct Screen {
-    colour: bool,
+    pub colour: bool,
+    /// The zone that times are shown in.
+    pub zone: TimeZone,
 }
 
 impl Screen {
     pub fn stdout() -> Self {
         let wanted = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self { colour: std::io::stdout().is_terminal() && !wanted("NO_COLOR") && !dumb }
+        let colour = std::io::stdout().is_terminal() && !wanted("NO_COLOR") && !dumb;
+        Self { colour, zone: TimeZone::system() }
+    }
+
+    /// Tells instants as this screen's reader says them; `now` is the daemon's.
+    pub fn reader(&self, now: Timestamp) -> Reader {
+        Reader { zone: self.zone.clone(), now }
     }
 
     /// `text` in its colour.
@@ -230,7 +242,7 @@ mod tests {
         let mut table = Table::new(2);
         table.head(&["RUN", "RESULT"]);
         table.row(vec!["名前/x#1".into(), Cell::new(Tone::Bad, "FAILED in step 2 because ".repeat(4).trim())]);
-        let text = table.render(&Screen { colour: false });
+        let text = table.render(&Screen { colour: false, zone: TimeZone::UTC });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "  RUN       RESULT");
         assert!(lines[1].starts_with("  名前/x#1  FAILED in step 2"), "{text}");
@@ -243,7 +255,7 @@ mod tests {
         let mut table = Table::new(0);
         table.row(vec![Cell::new(Tone::Good, "ok"), "x".into()]);
         table.row(vec!["FAILED".into(), "y".into()]);
-        let coloured = table.render(&Screen { colour: true });
+        let coloured = table.render(&Screen { colour: true, zone: TimeZone::UTC });
         assert!(coloured.starts_with("\x1b[32mok\x1b[0m      x\n"), "{coloured:?}");
     }
 

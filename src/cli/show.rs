@@ -28,7 +28,7 @@ pub(super) async fn show(context: &Context, target: &Target) -> Result<ExitCode,
 }
 
 pub(super) fn render(view: &RunView, screen: &Screen) -> String {
-    let reader = Reader::new(view.now);
+    let reader = screen.reader(view.now);
     let mut text = headline(view, screen);
     let mut facts = Table::new(2);
     let mut fact = |name: &str, value: String| {

@@ -26,7 +26,7 @@ pub(super) async fn status(context: &Context) -> Result<ExitCode, Failure> {
 
 /// The whole page.
 pub(super) fn render(view: &StatusView, screen: &Screen) -> String {
-    let reader = Reader::new(view.now);
+    let reader = screen.reader(view.now);
     let mut parts = vec![headline(view, screen)];
     parts.extend(attention(view, &reader, screen));
     parts.extend(pipelines(view, &reader, screen));
@@ -56,7 +56,9 @@ fn headline(view: &StatusView, screen: &Screen) -> String {
         site.host, site.version, view.files_ok
     );
     for (file, why) in &view.skipped {
-        text.push_str(&format!("{file}: skipped, {}\n", safe_line(why)));
+        for line in wrap(&format!("{}: skipped, {}", safe_line(file), safe_line(why)), WIDTH) {
+            text.push_str(&format!("{line}\n"));
+        }
     }
     text
 }
@@ -156,7 +158,7 @@ fn group(columns: &[String], members: &[&PipelineView], reader: &Reader, screen:
             for column in columns {
                 let place = pipeline.jobs.iter().position(|job| job.as_str() == column);
                 let cell = place.and_then(|place| row.cells.get(place));
-                cells.push(cell.map_or_else(|| "".into(), |cell| job_cell(cell, reader)));
+                cells.push(cell.map_or_else(|| Cell::new(Tone::Faint, "-"), |cell| job_cell(cell, reader)));
             }
             table.row(cells);
         }

@@ -42,7 +42,7 @@ async fn vote(context: &Context, path: &str, run: RunRef, reason: String) -> Res
 async fn confirmed(context: &Context, run: &RunRef) -> Result<bool, Failure> {
     let view: ApprovalsView = context.client.get("/api/v1/approvals").await?;
     let Some(row) = view.open.iter().find(|row| row.run == *run) else { return Ok(true) };
-    let reader = Reader::new(view.now);
+    let reader = context.screen.reader(view.now);
     context.screen.print(&question(row, &reader))?;
     let mut line = String::new();
     let _ = std::io::stdout().flush();

@@ -7,16 +7,11 @@ use crate::model::time::{Seconds, Timestamp, seconds_between};
 /// The zone of who reads.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
-    zone: TimeZone,
-    now: Timestamp,
+    pub zone: TimeZone,
+    pub now: Timestamp,
 }
 
 impl Reader {
-    /// `now` is the daemon's.
-    pub fn new(now: Timestamp) -> Self {
-        Self { zone: TimeZone::system(), now }
-    }
-
     /// `17:34`, `Wed 14:02`, `26 Nov 14:02`, `2025-11-26`.
     pub fn when(&self, at: Timestamp) -> String {
         self.form(at, "%H:%M", "%a %H:%M", "%-d %b %H:%M")
