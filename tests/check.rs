@@ -91,15 +91,14 @@ fn the_worked_examples_are_good() {
     assert_eq!(order, ["test", "image", "staging", "production"]);
 }
 
-#[test]
-fn every_mistake_has_its_message() {
+/// Compares the messages about each file of a folder with what stands beside it.
+fn compare_messages(folder: &str, install: impl Fn(&Site, &Path, &str)) {
     let bless = std::env::var_os("SHIPBELL_BLESS").is_some();
     let mut wrong = Vec::new();
-    for path in toml_files(&data("bad")) {
+    for path in toml_files(&data(folder)) {
         let site = Site::new();
-        site.job(path.file_name().unwrap().to_str().unwrap(), &fs::read_to_string(&path).unwrap());
-        let loaded = site.load();
-        let found = site.messages(&loaded);
+        install(&site, &path, &fs::read_to_string(&path).unwrap());
+        let found = site.messages(&site.load());
         assert!(!found.is_empty(), "{} is taken for good", path.display());
         let expected = path.with_extension("expected");
         if bless {
@@ -109,6 +108,49 @@ fn every_mistake_has_its_message() {
         }
     }
     assert!(wrong.is_empty(), "other messages than expected (SHIPBELL_BLESS=1 takes them):\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_mistake_has_its_message() {
+    compare_messages("bad", |site, path, text| site.job(path.file_name().unwrap().to_str().unwrap(), text));
+    compare_messages("bad-settings", |site, _, text| site.settings(text));
+}
+
+/// `shipbell check` as it is called: exit code, standard output, standard error.
+fn check(site: &Site, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shipbell"));
+    let output = command.arg("--root").arg(site.dir.path()).arg("check").args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&site.dir.path().display().to_string(), "");
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_command_says_what_is_wrong_and_what_is_good() {
+    let site = Site::new();
+    site.job("a.toml", GOOD);
+    assert_eq!(check(&site, &[]), (0, "2 files: ok\n".into(), String::new()));
+    site.job("b.toml", "[job.a]\nsteps = \"true\"\ntimeout = 20\n");
+    site.job("c_d.toml", GOOD);
+    let (code, out, err) = check(&site, &[]);
+    assert_eq!((code, out.as_str()), (1, "3 files: 2 ok, 1 broken\n"));
+    assert_eq!(
+        err,
+        "error: `timeout` needs a unit\n \
+         --> /etc/shipbell/jobs.d/b.toml:3:11\n\
+         3  | timeout = 20\n   \
+         |           ^^ write \"20s\", \"20m\" or \"20h\" (in quotes)\n\n\
+         /etc/shipbell/jobs.d/c_d.toml: skipped, names are a-z 0-9 and \"-\": rename it to c-d.toml\n"
+    );
+    let (code, out, _) = check(&site, &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["ok"], &json["schema"]), (1, &false.into(), &1.into()));
+    let problem = &json["problems"][0];
+    assert_eq!((&problem["pipeline"], &problem["line"], &problem["column"]), (&"b".into(), &3.into(), &11.into()));
+    assert_eq!(json["skipped"][0]["file"], "/etc/shipbell/jobs.d/c_d.toml");
+    // One file, wherever it lies; one that is not there is no good one.
+    let a = site.jobs_d("a.toml").display().to_string();
+    assert_eq!(check(&site, &[&a]), (0, "1 file: ok\n".into(), String::new()));
+    assert_eq!(check(&site, &["/no/such.toml"]).0, 1);
 }
 
 #[test]
@@ -125,6 +167,17 @@ fn every_mistake_of_a_file_is_told_at_once_and_good_files_beside_it_load() {
     assert_eq!(pipeline(&loaded, "good").state, PipelineState::Ok);
     let PipelineState::Off { why } = &pipeline(&loaded, "five").state else { panic!("not off") };
     assert_eq!(why, "five.toml:2:7 this is no address of a repository (and 6 more)");
+}
+
+#[test]
+fn files_of_other_editors_are_read() {
+    let site = Site::new();
+    site.job("a.toml", "\u{feff}[job.a]\r\nsteps = \"true\"\r\n");
+    site.job("b.toml", "[repo]\nurl = \"/srv/x.git\"\n[job.a]\nsteps = \"\"\"\nmake\n\"\"\"\npaths = \".github/**\"\n");
+    let loaded = site.load();
+    assert_eq!(site.messages(&loaded), "");
+    site.job("a.toml", "[job.a]\r\nsteps = \"true\"\r\ntimeout = 5\r\n");
+    assert!(site.messages(&site.load()).contains("a.toml:3:11\n3  | timeout = 5\n"));
 }
 
 const GOOD: &str = "[job.a]\nsteps = \"true\"\n";

@@ -8,6 +8,7 @@ use crate::config::message::{Findings, Mistake, Spot};
 use crate::config::steps;
 use crate::config::tree::{Data, Entry, Table};
 use crate::model::catalog::Notify;
+use crate::model::commit::RefName;
 use crate::model::glob;
 use crate::model::job::{
     CatchUp, Every, EveryFrom, OnInterrupted, Overlap, Param, Retry, StepDef, Unchanged, VerifyDef,
@@ -192,7 +193,13 @@ pub fn globs(entry: &Entry, findings: &Findings) -> Option<(Vec<String>, Spot)> 
             item.refuse(format!("`{text}` is no glob"), error.0, findings);
             return None;
         }
-        if entry.key == "paths" && text.trim_start_matches('!').starts_with(['/', '.']) {
+        let body = text.strip_prefix('!').unwrap_or(text);
+        if entry.key != "paths" && glob::is_plain(body) && RefName::branch(body).is_err() {
+            let what = if entry.key == "tags" { "tag" } else { "branch" };
+            item.refuse(format!("`{text}` is no name of a {what}"), "git would not have one of that name", findings);
+            return None;
+        }
+        if entry.key == "paths" && ["/", "./", "../"].iter().any(|start| body.starts_with(start)) {
             let headline = format!("`{text}` is no path within the repository");
             item.refuse(headline, "paths begin at the repository's top: \"src/**\"", findings);
             return None;

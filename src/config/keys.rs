@@ -40,7 +40,7 @@ use Standing::{Never, NotYet, Works};
 type Key = (&'static str, Standing);
 
 const RESERVED: Standing = NotYet("");
-const BY_ENVIRONMENT: &str = "sign the approval in the browser or with `shipbell approve`: factor = \"word\"";
+const BY_ENVIRONMENT: &str = "people approve by typing the environment's name: factor = \"word\"";
 
 fn keys(place: Place) -> &'static [Key] {
     match place {
@@ -258,7 +258,11 @@ pub fn check(table: &Table, place: Place, first_header: Option<&Table>, findings
             Some(NotYet(_)) if matches!(&entry.data, crate::config::tree::Data::Text(text) if is_default(name, text)) =>
                 {}
             Some(NotYet(instead)) => {
-                let mistake = Mistake::new(&entry.key_spot, format!("`{name}` does not work yet in this version"));
+                let headline = format!("`{name}` does not work yet in this version");
+                let mistake = match name.as_str() {
+                    "totp" => Mistake::new(&entry.spot, headline).concealed(),
+                    _ => Mistake::new(&entry.key_spot, headline),
+                };
                 let until = if instead.is_empty() { "the name is reserved: remove it" } else { instead };
                 findings.add(&mistake.label(until));
             }

@@ -64,8 +64,8 @@ fn read_table(table: &Table, shared: &mut Shared, f: &Findings) {
         shared.settings.timezone = zone;
     }
     shared.settings.public_url = get("public-url").and_then(|entry| public_url(entry, f));
-    if let Some(listen) = get("listen").and_then(|entry| entry.parsed::<std::net::SocketAddr>(f)) {
-        shared.settings.listen = listen.to_string();
+    if let Some(listen) = get("listen").and_then(|entry| listen(entry, f)) {
+        shared.settings.listen = listen;
     }
     if let Some(table) = get("mail").and_then(|entry| entry.table("[mail]", f)) {
         shared.settings.mail = mail(table, first_header, f);
@@ -139,6 +139,15 @@ pub fn check_defaults(defaults: &Table, zone: &str, findings: &Findings) {
         whole.entries.push(Entry { key: "steps".into(), key_spot, spot, data });
     }
     job::read(JobKey { pipeline, job }, &whole, zone, findings);
+}
+
+fn listen(entry: &Entry, findings: &Findings) -> Option<String> {
+    let text = entry.text(findings)?;
+    if text.parse::<std::net::SocketAddr>().is_err() {
+        entry.refuse("`listen` is an address and a port", "write it like \"127.0.0.1:8787\"", findings);
+        return None;
+    }
+    Some(text)
 }
 
 fn public_url(entry: &Entry, findings: &Findings) -> Option<String> {
