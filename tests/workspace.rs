@@ -300,3 +300,15 @@ fn a_cancel_reaches_the_checkout() {
     assert_eq!(outcome(&end), (Outcome::Cancelled, "cancelled by anna in step 0 \"workspace\"".into()));
     assert!(end.is_empty());
 }
+
+#[test]
+fn names_and_output_of_strangers_stay_bytes_in_the_log_and_plain_in_reasons() {
+    let (place, _temp, repo) = new();
+    let commit = repo.commit(&[("a", "b")]);
+    let job = with_repo(job(&["printf '\\377\\033[31mred\\000\\n'; printf 'A\\033=1\\n' >> $SHIPBELL_OUTPUT"]));
+    let end = run(&place, &job, &repo, &commit);
+    let (log, _) = place.executor.read_log(&end.run, 1, 0, 1 << 20).unwrap();
+    assert!(log.windows(11).any(|bytes| bytes == b"\xff\x1b[31mred\0\n"), "{}", end.log);
+    assert_eq!(end.finished().0, Outcome::Failed);
+    assert!(!outcome(&end).1.contains('\u{1b}'), "{:?}", outcome(&end));
+}

@@ -20,8 +20,10 @@ pub fn check(order: &StartOrder, definition: &Definition) -> Result<(), String> 
         return Err(format!("{run}: attempts are counted from 1"));
     }
     match (&definition.repo, &order.commit, &order.mirror) {
-        (Some(_), Some(_), Some(mirror)) if mirror.is_absolute() => {}
-        (None, None, None) => {}
+        (Some(_), Some(_), Some(mirror)) if !mirror.is_absolute() => {
+            return Err(format!("{run}: the path of its mirror is not absolute: {}", mirror.display()));
+        }
+        (Some(_), Some(_), Some(_)) | (None, None, None) => {}
         (Some(_), _, _) => return Err(format!("{run}: its definition has a repository, its order no commit of it")),
         (None, _, _) => return Err(format!("{run}: its order names a commit, its definition no repository")),
     }

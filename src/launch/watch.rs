@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,18 @@ pub struct Watcher {
 
 #[derive(Debug)]
 struct State {
-    /// `None`: the host gave no watch; the regular look has to do.
-    watched: BTreeMap<(RunRef, u32), Option<Watch>>,
+    watched: BTreeMap<(RunRef, u32), Watched>,
     ready: VecDeque<(RunRef, u32)>,
     next_look: Instant,
+}
+
+/// Where the host gave no watch, the regular look has to do.
+#[derive(Debug)]
+struct Watched {
+    dir: PathBuf,
+    dir_watch: Option<Watch>,
+    /// Of the facts alone: a step that prints much must not wake us up for each piece of its log.
+    facts_watch: Option<Watch>,
 }
 
 impl State {
@@ -62,12 +70,14 @@ impl Watcher {
 
     /// Begins to watch; the first hint comes at once, for what was stated before.
     pub fn add(&self, run: &RunRef, attempt: u32, dir: &Path) {
-        let watch = self.notices.get_ref().watch(dir).ok();
+        let dir_watch = self.notices.get_ref().watch_dir(dir).ok();
+        let mut watched = Watched { dir: dir.to_owned(), dir_watch, facts_watch: None };
+        self.watch_facts(&mut watched);
         let mut state = self.state();
         if state.watched.is_empty() {
             state.next_look = Instant::now() + LOOK;
         }
-        state.watched.insert((run.clone(), attempt), watch);
+        state.watched.insert((run.clone(), attempt), watched);
         state.hint((run.clone(), attempt));
         drop(state);
         self.changed.notify_one();
@@ -78,8 +88,16 @@ impl Watcher {
         let key = (run.clone(), attempt);
         let mut state = self.state();
         state.ready.retain(|ready| *ready != key);
-        if let Some(Some(watch)) = state.watched.remove(&key) {
+        let Some(watched) = state.watched.remove(&key) else { return };
+        for watch in [watched.dir_watch, watched.facts_watch].into_iter().flatten() {
             self.notices.get_ref().unwatch(watch);
+        }
+    }
+
+    /// The file is made by the supervisor, so it may not be there yet.
+    fn watch_facts(&self, watched: &mut Watched) {
+        if watched.facts_watch.is_none() {
+            watched.facts_watch = self.notices.get_ref().watch_file(&watched.dir.join(EVENTS)).ok();
         }
     }
 
@@ -117,20 +135,31 @@ impl Watcher {
     fn look_at_all(&self) {
         let mut state = self.state();
         state.next_look = Instant::now() + LOOK;
-        let all: Vec<_> = state.watched.keys().cloned().collect();
-        all.into_iter().for_each(|attempt| state.hint(attempt));
+        self.hint_where(&mut state, |_| true);
     }
 
     fn found(&self, found: &[Watch]) {
-        let mut state = self.state();
         let is_found = |watch: &Option<Watch>| watch.is_some_and(|watch| found.contains(&watch));
-        let hinted: Vec<_> = state.watched.iter().filter(|(_, w)| is_found(w)).map(|(key, _)| key.clone()).collect();
+        let mut state = self.state();
+        self.hint_where(&mut state, |watched| is_found(&watched.dir_watch) || is_found(&watched.facts_watch));
+    }
+
+    /// The watch is set before the hint is given: what is written after the look that the hint causes
+    /// is told of again.
+    fn hint_where(&self, state: &mut State, wanted: impl Fn(&Watched) -> bool) {
+        let mut hinted = Vec::new();
+        for (attempt, watched) in state.watched.iter_mut().filter(|(_, watched)| wanted(watched)) {
+            self.watch_facts(watched);
+            hinted.push(attempt.clone());
+        }
         hinted.into_iter().for_each(|attempt| state.hint(attempt));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[tokio::test]
@@ -146,10 +175,16 @@ mod tests {
         assert!(silent.is_err(), "nothing happened");
         let begin = Instant::now();
         std::fs::write(dir.path().join("log"), "x").unwrap();
-        std::fs::write(dir.path().join(EVENTS), "x").unwrap();
-        assert_eq!(watcher.next().await, (run.clone(), 1));
+        let mut facts = std::fs::File::create(dir.path().join(EVENTS)).unwrap();
+        for _ in 0..3 {
+            assert_eq!(watcher.next().await, (run.clone(), 1));
+            facts.write_all(b"x").unwrap();
+        }
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        assert_eq!(watcher.next().await, (run.clone(), 1), "the last write");
         assert_eq!(watcher.next().await, (run.clone(), 1), "the regular look");
+        drop(crate::sys::lock::Lock::take(&dir.path().join(LOCK)).unwrap());
+        assert_eq!(watcher.next().await, (run.clone(), 1), "the lock was let go");
         watcher.remove(&run, 1);
         let silent = tokio::time::timeout(Duration::from_millis(50), watcher.next()).await;
         assert!(silent.is_err(), "no longer watched");

@@ -22,11 +22,21 @@ impl Notices {
         Ok(Self(Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?))
     }
 
+    /// Tells of files that come into the directory, and of files there that a writer closes.
+    ///
     /// # Errors
     /// If the directory is missing or the host's limit of watches is reached.
-    pub fn watch(&self, dir: &Path) -> io::Result<Watch> {
-        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_ONLYDIR;
+    pub fn watch_dir(&self, dir: &Path) -> io::Result<Watch> {
+        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_ONLYDIR;
         Ok(self.0.add_watch(dir, flags)?)
+    }
+
+    /// Tells of every write to one file.
+    ///
+    /// # Errors
+    /// If the file is missing or the host's limit of watches is reached.
+    pub fn watch_file(&self, path: &Path) -> io::Result<Watch> {
+        Ok(self.0.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW)?)
     }
 
     pub fn unwatch(&self, watch: Watch) {
@@ -34,7 +44,7 @@ impl Notices {
         let _ = self.0.rm_watch(watch);
     }
 
-    /// Directories in which a file of one of these names changed. `WouldBlock` where nothing came.
+    /// Watched files that changed, and directories in which a file of one of these names did.
     ///
     /// # Errors
     /// `WouldBlock`, or what the kernel says.
@@ -47,7 +57,7 @@ impl Notices {
         let wanted = |name: &std::ffi::OsStr| names.iter().any(|wanted| name == *wanted);
         let mut found: Vec<Watch> = Vec::new();
         for event in events {
-            if event.name.as_deref().is_some_and(wanted) && !found.contains(&event.wd) {
+            if event.name.as_deref().is_none_or(wanted) && !found.contains(&event.wd) {
                 found.push(event.wd);
             }
         }
