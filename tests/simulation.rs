@@ -1,0 +1,162 @@
+//! The simulation: the real core and the real store through random histories with a made-up clock, git
+//! and launcher, crashes included. After every turn states and transitions are checked against the
+//! promises. `SHIPBELL_SEEDS=N` runs N seeds, `SHIPBELL_SEED=n` that one; a failure is shortened and told.
+
+#[path = "simulation/asking.rs"]
+mod asking;
+#[path = "simulation/checks.rs"]
+mod checks;
+#[path = "simulation/dues.rs"]
+mod dues;
+#[path = "simulation/ending.rs"]
+mod ending;
+#[path = "simulation/git.rs"]
+mod git;
+#[path = "simulation/launcher.rs"]
+mod launcher;
+#[path = "simulation/plans.rs"]
+mod plans;
+#[path = "simulation/random.rs"]
+mod random;
+#[path = "simulation/robot.rs"]
+mod robot;
+#[path = "simulation/starting.rs"]
+mod starting;
+#[path = "simulation/steps.rs"]
+mod steps;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use checks::Fault;
+use random::Random;
+use robot::Robot;
+use steps::Step;
+
+const SEEDS: u64 = 40;
+const STEPS: usize = 300;
+
+/// How a history went: what it reached, what happened step by step, and the rule that was broken.
+struct Outcome {
+    reached: BTreeMap<&'static str, u64>,
+    told: Vec<String>,
+    fault: Option<Fault>,
+}
+
+fn play(seed: u64, trace: &[Step]) -> Outcome {
+    let mut told = Vec::new();
+    let mut reached = BTreeMap::new();
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        let mut robot = Robot::new(&mut Random::new(seed))?;
+        for step in trace {
+            told.push(format!("{:?}", step.kind));
+            let what = step.take(&mut robot);
+            reached.clone_from(&robot.checks.reached);
+            let what = what?;
+            if let Some(last) = told.last_mut() {
+                *last = format!("{} {what}", robot.now);
+            }
+        }
+        let calm = steps::calm_down(&mut robot, &mut Random::new(seed));
+        reached.clone_from(&robot.checks.reached);
+        calm
+    }));
+    let fault = match played {
+        Ok(Ok(())) => None,
+        Ok(Err(fault)) => Some(fault),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Some(Fault { rule: "the core does not panic", detail: text.unwrap_or_default() })
+        }
+    };
+    Outcome { reached, told, fault }
+}
+
+fn trace_of(seed: u64) -> Vec<Step> {
+    let mut random = Random::new(seed ^ 0x5eed);
+    (0..STEPS).map(|_| Step::any(&mut random)).collect()
+}
+
+/// Leaves out steps as long as the same rule is broken.
+fn shorten(seed: u64, mut trace: Vec<Step>, rule: &'static str) -> Vec<Step> {
+    let mut length = trace.len() / 2;
+    while length > 0 {
+        let mut at = 0;
+        while at < trace.len() {
+            let mut shorter = trace.clone();
+            shorter.drain(at..(at + length).min(trace.len()));
+            if play(seed, &shorter).fault.is_some_and(|fault| fault.rule == rule) {
+                trace = shorter;
+            } else {
+                at += length;
+            }
+        }
+        length /= 2;
+    }
+    trace
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
+#[test]
+fn random_histories_keep_the_promises() {
+    let seeds: Vec<u64> = match number("SHIPBELL_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("SHIPBELL_SEEDS").unwrap_or(SEEDS)).collect(),
+    };
+    let mut reached: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for seed in &seeds {
+        let trace = trace_of(*seed);
+        let outcome = play(*seed, &trace);
+        if let Some(fault) = outcome.fault {
+            let short = shorten(*seed, trace, fault.rule);
+            let again = play(*seed, &short);
+            let (told, fault) = (again.told.join("\n"), again.fault.unwrap_or(fault));
+            panic!("\nSHIPBELL_SEED={seed} breaks the rule: {}\n{told}\n\n{}\n", fault.rule, fault.detail);
+        }
+        for (what, count) in outcome.reached {
+            *reached.entry(what).or_default() += count;
+        }
+    }
+    println!("{} seeds: {reached:?}", seeds.len());
+    if seeds.len() as u64 >= SEEDS {
+        for what in MUST_REACH {
+            assert!(reached.contains_key(what), "no history reached `{what}`: {reached:?}");
+        }
+    }
+}
+
+/// What the histories must come to, or they prove nothing.
+const MUST_REACH: &[&str] = &[
+    "approved start",
+    "production succeeded",
+    "deployment succeeded",
+    "deployment unknown",
+    "deployment not good",
+    "start that takes back",
+    "start over unclear",
+    "superseded",
+    "expired",
+    "rejected",
+    "voided",
+    "used",
+    "vote",
+    "schedule",
+    "commit",
+    "needs",
+    "manual",
+    "retry",
+    "due: run",
+    "due: coalesced",
+    "due: skipped",
+    "launched again",
+    "tried again",
+    "cancelled",
+    "interrupted",
+    "skipped",
+    "crash",
+    "reboot",
+];

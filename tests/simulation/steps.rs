@@ -1,0 +1,326 @@
+//! What may happen next: each step is a kind and a die, so that a trace can be shortened and replayed.
+
+use std::sync::Arc;
+
+use shipbell::model::event::{Ballot, Event, RunRequest};
+use shipbell::model::name::RunRef;
+use shipbell::model::request::Verdict;
+use shipbell::model::run::Run;
+use shipbell::model::time::Seconds;
+use shipbell::store::RunFilter;
+
+use crate::checks::{Fault, must};
+use crate::random::Random;
+use crate::robot::{Death, Robot};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Push,
+    Poll,
+    Answer,
+    Work,
+    Hear,
+    Cancel,
+    Retry,
+    Start,
+    Vote,
+    Reload,
+    Letter,
+    Resolve,
+    Disk,
+    Soon,
+    Wake,
+    Later,
+    ClockStep,
+    Crash,
+    Reboot,
+}
+
+/// How often each happens, of the sum.
+const WEIGHTS: &[(Kind, u64)] = &[
+    (Kind::Push, 8),
+    (Kind::Poll, 10),
+    (Kind::Answer, 14),
+    (Kind::Work, 40),
+    (Kind::Hear, 34),
+    (Kind::Cancel, 1),
+    (Kind::Retry, 2),
+    (Kind::Start, 3),
+    (Kind::Vote, 9),
+    (Kind::Reload, 2),
+    (Kind::Letter, 8),
+    (Kind::Resolve, 3),
+    (Kind::Disk, 1),
+    (Kind::Soon, 10),
+    (Kind::Wake, 12),
+    (Kind::Later, 3),
+    (Kind::ClockStep, 1),
+    (Kind::Crash, 4),
+    (Kind::Reboot, 1),
+];
+
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    pub kind: Kind,
+    pub die: u64,
+}
+
+impl Step {
+    pub fn any(random: &mut Random) -> Self {
+        let sum: u64 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
+        let mut at = random.below(sum);
+        let mut kind = Kind::Wake;
+        for (this, weight) in WEIGHTS {
+            if at < *weight {
+                kind = *this;
+                break;
+            }
+            at -= weight;
+        }
+        Self { kind, die: random.next() }
+    }
+
+    /// Does it, and then mostly a turn; says what happened.
+    pub fn take(self, robot: &mut Robot) -> Result<String, Fault> {
+        let mut random = Random::new(self.die);
+        let what = self.happen(robot, &mut random)?;
+        if !random.one_in(4) {
+            robot.turn()?;
+        }
+        Ok(what)
+    }
+
+    fn happen(self, robot: &mut Robot, random: &mut Random) -> Result<String, Fault> {
+        Ok(match self.kind {
+            Kind::Push => push(robot, random),
+            Kind::Poll => poll(robot, random),
+            Kind::Answer => answer(robot, random, false),
+            Kind::Work => {
+                let what = robot.launcher.work(random, robot.now, false);
+                what.unwrap_or_else(|| "nothing runs".into())
+            }
+            Kind::Hear => hear(robot, random),
+            Kind::Cancel => cancel(robot, random),
+            Kind::Retry => retry(robot, random),
+            Kind::Start => start(robot, random),
+            Kind::Vote => vote(robot, random),
+            Kind::Reload => {
+                let what = robot.plan.change(random);
+                robot.reload();
+                format!("reload: {what}")
+            }
+            Kind::Letter => letter(robot, random, false),
+            Kind::Resolve => resolve(robot, random),
+            Kind::Disk => {
+                let free = if random.one_in(3) { 1000 } else { 1 << 40 };
+                robot.inbox.push(Event::DiskSeen { free });
+                format!("{free} bytes are free")
+            }
+            Kind::Soon | Kind::Wake | Kind::Later | Kind::ClockStep => time(self.kind, robot, random),
+            Kind::Crash => match random.below(4) {
+                0 => {
+                    robot.crash()?;
+                    "the daemon dies between turns".into()
+                }
+                1 => die(robot, Death::BeforeCommit),
+                _ => die(robot, Death::AfterActions(random.below(3))),
+            },
+            Kind::Reboot => {
+                robot.reboot()?;
+                "the host goes down and comes up".into()
+            }
+        })
+    }
+}
+
+fn die(robot: &mut Robot, death: Death) -> String {
+    robot.death = Some(death);
+    format!("the daemon will die in its next turn: {death:?}")
+}
+
+fn push(robot: &mut Robot, random: &mut Random) -> String {
+    let names: Vec<_> = robot.gits.keys().cloned().collect();
+    let name = random.pick(&names).unwrap();
+    let what = robot.gits.get_mut(name).unwrap().change(random);
+    format!("{name} {what}")
+}
+
+pub fn poll(robot: &mut Robot, random: &mut Random) -> String {
+    let names: Vec<_> = robot.gits.keys().cloned().collect();
+    let name = random.pick(&names).unwrap().clone();
+    let Some(pipeline) = robot.catalog.pipelines.get(&name) else { return format!("{name} is gone") };
+    let under_way = |event: &Event| matches!(event, Event::Polled { pipeline, .. } if *pipeline == name);
+    if robot.inbox.iter().any(under_way) {
+        return format!("{name} is being polled");
+    }
+    if random.one_in(12) {
+        robot.inbox.push(Event::PollFailed { pipeline: name.clone(), why: "timed out".into() });
+        return format!("{name} cannot be polled");
+    }
+    let poll = robot.gits[&name].poll(pipeline, &robot.world);
+    robot.inbox.push(Event::Polled { pipeline: name.clone(), poll });
+    format!("{name} is polled")
+}
+
+pub fn answer(robot: &mut Robot, random: &mut Random, calm: bool) -> String {
+    let all: Vec<_> = robot.asked.iter().cloned().collect();
+    let Some(question) = random.pick(&all).cloned() else { return "nothing was asked".into() };
+    robot.asked.remove(&question);
+    let answer = if !calm && random.one_in(15) {
+        Err("git died".to_owned())
+    } else {
+        Ok(Arc::new(robot.gits[&question.pipeline].compare(&question.base, &question.head)))
+    };
+    let what = format!("git answers {question:?}: {:?}", answer.as_ref().map(|answer| answer.relation));
+    robot.inbox.push(Event::Answered { question, answer });
+    what
+}
+
+pub fn hear(robot: &mut Robot, random: &mut Random) -> String {
+    let events = robot.launcher.hear(random);
+    let what = if events.is_empty() { "nothing to hear".into() } else { format!("{events:?}") };
+    robot.inbox.extend(events);
+    what
+}
+
+fn some_run(robot: &Robot, random: &mut Random) -> Option<Run> {
+    let runs: Vec<&Run> = robot.world.runs().collect();
+    random.pick(&runs).map(|run| (*run).clone())
+}
+
+fn cancel(robot: &mut Robot, random: &mut Random) -> String {
+    let Some(run) = some_run(robot, random) else { return "nothing to cancel".into() };
+    robot.inbox.push(Event::CancelRequested { run: run.run.clone(), by: "ann".into() });
+    format!("ann cancels {}", run.run)
+}
+
+fn retry(robot: &mut Robot, random: &mut Random) -> String {
+    let filter = RunFilter { finished_only: true, limit: 30, ..RunFilter::default() };
+    let runs = robot.reader.runs(&filter).unwrap();
+    let Some(old) = random.pick(&runs).cloned() else { return "nothing to retry".into() };
+    let run = old.run.clone();
+    robot.inbox.push(Event::RetryRequested { run: run.clone(), by: "bob".into(), old: Box::new(old) });
+    format!("bob retries {run}")
+}
+
+fn start(robot: &mut Robot, random: &mut Random) -> String {
+    let keys: Vec<_> = robot
+        .catalog
+        .pipelines
+        .values()
+        .flat_map(|pipeline| pipeline.jobs.values().map(|job| job.definition.key.clone()))
+        .collect();
+    let Some(job) = random.pick(&keys).cloned() else { return "no job to start".into() };
+    let git_ref = random.pick(&[None, None, Some("main"), Some("feature/a"), Some("v1")]).copied().flatten();
+    let request = RunRequest {
+        job,
+        git_ref: git_ref.map(String::from),
+        params: std::collections::BTreeMap::new(),
+        by: "joe".into(),
+    };
+    let what = format!("joe starts {} {git_ref:?}", request.job);
+    robot.inbox.push(Event::RunRequested(request));
+    what
+}
+
+fn vote(robot: &mut Robot, random: &mut Random) -> String {
+    let requests: Vec<_> = robot.world.live.values().flat_map(|live| live.requests.values()).cloned().collect();
+    let (run, request): (RunRef, Option<u64>) = match random.pick(&requests) {
+        // The link of an old mail: of this or another request of the run.
+        Some(request) if random.one_in(6) => (request.run.clone(), Some(request.id.saturating_sub(1))),
+        Some(request) => (request.run.clone(), Some(request.id).filter(|_| !random.one_in(3))),
+        None => match some_run(robot, random) {
+            Some(run) => (run.run, None),
+            None => return "nothing to vote on".into(),
+        },
+    };
+    let person = random.pick(&["ann", "bob", "joe", "joe", "eve", "nobody"]).copied().unwrap();
+    let person = if random.one_in(20) { None } else { Some(person.parse().unwrap()) };
+    let verdict = if random.one_in(6) { Verdict::Reject } else { Verdict::Approve };
+    let ballot = Ballot { run, request, person, verdict, reason: "because".into(), via: "mail".into() };
+    let what = format!("{ballot:?}");
+    robot.inbox.push(Event::Voted(ballot));
+    what
+}
+
+pub fn letter(robot: &mut Robot, random: &mut Random, calm: bool) -> String {
+    let all: Vec<u64> = robot.sending.iter().copied().collect();
+    let Some(letter) = random.pick(&all).copied() else { return "no letter is on its way".into() };
+    robot.sending.remove(&letter);
+    let luck = if calm { 9 } else { random.below(10) };
+    robot.inbox.push(match luck {
+        0 => Event::LetterFailed { letter, why: "no such user".into(), for_good: true },
+        1..=2 => Event::LetterFailed { letter, why: "connection refused".into(), for_good: false },
+        _ => Event::LetterSent { letter },
+    });
+    format!("letter {letter} is delivered or not ({luck})")
+}
+
+fn resolve(robot: &mut Robot, random: &mut Random) -> String {
+    let all: Vec<_> = robot
+        .world
+        .live
+        .iter()
+        .flat_map(|(name, live)| live.environments.keys().map(|environment| (name.clone(), environment.clone())))
+        .collect();
+    let Some((pipeline, environment)) = random.pick(&all).cloned() else { return "nothing to resolve".into() };
+    let as_deployed = random.one_in(2);
+    let what = format!("ann resolves {pipeline} {environment}, as deployed: {as_deployed}");
+    robot.inbox.push(Event::Resolved { pipeline, environment, as_deployed, by: "ann".into() });
+    what
+}
+
+fn time(kind: Kind, robot: &mut Robot, random: &mut Random) -> String {
+    match kind {
+        Kind::Soon => robot.advance(Seconds(random.below(120))),
+        Kind::Wake => match robot.wake_at.filter(|at| *at > robot.now) {
+            Some(at) => robot.now = at,
+            None => robot.advance(Seconds(1)),
+        },
+        Kind::Later => {
+            let most = if random.one_in(8) { 9 * 86_400 } else { 10 * 3600 };
+            robot.advance(Seconds(random.below(most)));
+        }
+        _ => {
+            let back = random.one_in(2);
+            let by = Seconds(random.below(3 * 3600));
+            robot.now = if back { by.before(robot.now) } else { by.after(robot.now) };
+            robot.checks.clock_stepped(back);
+        }
+    }
+    format!("it is {}", robot.now)
+}
+
+/// Faults stop, everything is answered: every queued run ends or says what it waits for, and nothing loops.
+pub fn calm_down(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
+    robot.death = None;
+    robot.inbox.push(Event::DiskSeen { free: 1 << 40 });
+    robot.turn()?;
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        must(rounds < 3000, "everything comes to rest", robot.world.runs().collect::<Vec<_>>())?;
+        if !robot.asked.is_empty() {
+            answer(robot, random, true);
+        } else if robot.launcher.work(random, robot.now, true).is_none() {
+            if !robot.sending.is_empty() {
+                letter(robot, random, true);
+            } else if robot.launcher.is_quiet() {
+                break;
+            }
+        }
+        hear(robot, random);
+        robot.turn()?;
+    }
+    for run in robot.world.runs() {
+        must(run.is_queued(), "what runs ends when it may", run)?;
+        let reason = shipbell::pipeline::waits(&robot.world, run, robot.now);
+        let good = reason.as_ref().is_some_and(|reason| LASTING.iter().any(|word| reason.contains(word)));
+        must(good, "what waits says for what", (run, reason))?;
+    }
+    Ok(())
+}
+
+/// What a run may wait for when nothing is under way.
+const LASTING: &[&str] =
+    &["approval", "a person", "resolve", "off", "held", "needs", "window", "the delay", "after #", "cannot compare"];
