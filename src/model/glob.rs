@@ -1,5 +1,8 @@
 //! Glob lists of branches, tags and paths: `*` stays within a path segment, `**` does not, `!` excludes.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use globset::{GlobBuilder, GlobMatcher};
 
 /// Why a text is no glob.
@@ -15,6 +18,29 @@ fn compile(glob: &str) -> Result<GlobMatcher, BadGlob> {
         .map_err(|error| BadGlob(error.kind().to_string()))
 }
 
+/// Globs kept compiled per thread; past that the memory begins anew.
+const KEPT: usize = 1000;
+
+thread_local! {
+    static COMPILED: RefCell<HashMap<String, Option<GlobMatcher>>> = RefCell::default();
+}
+
+/// Compiling takes a thousand times as long as matching, and `paths` match thousands of files.
+fn glob_matches(glob: &str, text: &str) -> bool {
+    COMPILED.with_borrow_mut(|compiled| {
+        if compiled.len() >= KEPT {
+            compiled.clear();
+        }
+        if let Some(matcher) = compiled.get(glob) {
+            return matcher.as_ref().is_some_and(|matcher| matcher.is_match(text));
+        }
+        let matcher = compile(glob).ok();
+        let matches = matcher.as_ref().is_some_and(|matcher| matcher.is_match(text));
+        compiled.insert(glob.to_owned(), matcher);
+        matches
+    })
+}
+
 /// # Errors
 /// If it is no glob. A leading `!` is allowed.
 pub fn check(glob: &str) -> Result<(), BadGlob> {
@@ -25,7 +51,7 @@ pub fn check(glob: &str) -> Result<(), BadGlob> {
 /// begins from everything.
 #[must_use]
 pub fn list_matches(globs: &[String], text: &str) -> bool {
-    let matches = |glob: &str| glob == text || compile(glob).is_ok_and(|matcher| matcher.is_match(text));
+    let matches = |glob: &str| glob == text || glob_matches(glob, text);
     let mut wanted = globs.iter().filter(|glob| !glob.starts_with('!')).peekable();
     let begins = wanted.peek().is_none() || wanted.any(|glob| matches(glob));
     begins && !globs.iter().filter_map(|glob| glob.strip_prefix('!')).any(matches)

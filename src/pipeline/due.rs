@@ -1,9 +1,12 @@
 //! Rows 3 and 4 of the trigger rule: due times. Each gets exactly one ledger row, written in the turn
 //! that decides it; times missed while the daemon was down are coalesced into one run.
 
+use std::collections::BTreeMap;
+
+use crate::model::catalog::Catalog;
 use crate::model::commit::Sighting;
 use crate::model::event::Change;
-use crate::model::job::{CatchUp, Definition, EveryFrom, Hash, Overlap, Unchanged};
+use crate::model::job::{CatchUp, Definition, EveryFrom, Hash, Overlap, ScheduleDef, Unchanged};
 use crate::model::ledger::{Cursor, DueVerdict, LedgerRow};
 use crate::model::name::{JobKey, PipelineName, RunRef};
 use crate::model::run::{Cause, Run};
@@ -71,6 +74,18 @@ fn due_times(draft: &mut Draft<'_>, definition: &Definition, cursor: &Cursor) ->
     found
 }
 
+/// Every schedule of the catalog. Held by the World, so that `Schedule::parse` finds their patterns parsed.
+#[must_use]
+pub fn parsed(catalog: &Catalog) -> BTreeMap<(String, String), Schedule> {
+    let jobs = catalog.pipelines.values().flat_map(|pipeline| pipeline.jobs.values());
+    let all = jobs.flat_map(|job| &job.definition.schedule);
+    let parse = |def: &ScheduleDef| {
+        let schedule = Schedule::parse(&def.text, &def.zone).ok()?;
+        Some(((def.text.clone(), def.zone.clone()), schedule))
+    };
+    all.filter_map(parse).collect()
+}
+
 /// When a timed job is due next, as its cursor stands; `None` before it was planned for the first time.
 #[must_use]
 pub fn next_due(world: &World, definition: &Definition) -> Option<Timestamp> {
@@ -81,7 +96,7 @@ pub fn next_due(world: &World, definition: &Definition) -> Option<Timestamp> {
 /// The first due time after `from` by any of the job's schedules.
 #[must_use]
 pub fn next_after(world: &World, definition: &Definition, cursor: &Cursor, from: Timestamp) -> Option<Timestamp> {
-    let of_schedule = |schedule: &crate::model::job::ScheduleDef| {
+    let of_schedule = |schedule: &ScheduleDef| {
         Schedule::parse(&schedule.text, &schedule.zone).ok().and_then(|schedule| schedule.next_after(from))
     };
     let scheduled = definition.schedule.iter().filter_map(of_schedule).min();
@@ -201,14 +216,8 @@ fn due(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition, at: Timesta
     }
     match busy(draft, key, definition, sighting.as_ref()) {
         Some(verdict) => Some(verdict),
-        None => trigger::queue(
-            draft,
-            key,
-            sighting.as_ref(),
-            Cause::Schedule { due: at },
-            std::collections::BTreeMap::new(),
-        )
-        .map(DueVerdict::Run),
+        None => trigger::queue(draft, key, sighting.as_ref(), Cause::Schedule { due: at }, BTreeMap::new())
+            .map(DueVerdict::Run),
     }
 }
 

@@ -47,6 +47,7 @@ pub fn turn(world: &mut World, events: &[Event], now: Timestamp) -> Turn {
     let mut draft = Draft::new(world, now);
     let replies = events.iter().map(|event| decide(&mut draft, event)).collect();
     let wake_at = plan(&mut draft);
+    draft.world.settle();
     Turn { changes: draft.changes, actions: draft.actions, replies, wake_at }
 }
 
@@ -60,6 +61,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::Tick => {}
         Event::Reloaded { catalog } => {
             draft.world.scratch.catalog = catalog.clone();
+            draft.world.scratch.schedules = due::parsed(catalog);
             draft.world.look_at_everything();
         }
         Event::Polled { pipeline, poll } => {

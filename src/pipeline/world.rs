@@ -63,6 +63,8 @@ pub struct Scratch {
     pub dirty: BTreeSet<PipelineName>,
     /// When a pipeline wants to be looked at again.
     pub wakes: BTreeMap<PipelineName, Timestamp>,
+    /// Pipelines of which a commit may have gone out of view.
+    pub untrimmed: BTreeSet<PipelineName>,
     /// Runs that only wait for a pool or slot, oldest first.
     pub ready: BTreeSet<(Timestamp, RunRef)>,
 }
@@ -165,6 +167,7 @@ impl World {
     /// Puts what the store knows of commits that come back into view.
     pub fn recall(&mut self, standings: &[Standing]) {
         for standing in standings {
+            self.scratch.untrimmed.insert(standing.job.pipeline.clone());
             let live = self.live.entry(standing.job.pipeline.clone()).or_default();
             let key = (standing.job.job.clone(), standing.commit.clone());
             live.standings.entry(key).or_insert_with(|| standing.clone());
@@ -176,6 +179,9 @@ impl World {
         let pipeline = pipeline_of(change);
         if let Some(name) = pipeline {
             self.scratch.dirty.insert(name.clone());
+            if narrows(change) {
+                self.scratch.untrimmed.insert(name.clone());
+            }
         }
         match change {
             Change::SightingPut(sighting) => {
@@ -227,6 +233,17 @@ impl World {
         }
     }
 
+    /// At the end of a turn: drops standings of commits that went out of view; the store keeps them.
+    /// Not before, because a later change of the same turn may need them (a run ends, then its standing
+    /// is written; then its environment brings its commit back into view).
+    pub fn settle(&mut self) {
+        for name in std::mem::take(&mut self.scratch.untrimmed) {
+            if let Some(live) = self.live.get_mut(&name) {
+                live.trim();
+            }
+        }
+    }
+
     fn live_of(&mut self, pipeline: &PipelineName) -> &mut Live {
         self.live.entry(pipeline.clone()).or_default()
     }
@@ -242,6 +259,15 @@ impl World {
                 self.letters.remove(&letter.id);
             }
         }
+    }
+}
+
+/// Whether a commit may be out of view after it.
+fn narrows(change: &Change) -> bool {
+    match change {
+        Change::RunPut(run) => run.finished().is_some(),
+        Change::RefGone { .. } | Change::EnvironmentPut(_) | Change::SightingPut(_) => true,
+        _ => false,
     }
 }
 
@@ -274,7 +300,6 @@ impl Live {
             Change::SightingPut(sighting) => self.absorb_sighting(sighting),
             Change::RefGone { git_ref, .. } => {
                 self.sightings.remove(git_ref);
-                self.trim();
             }
             Change::StandingPut(standing) => {
                 self.standings.insert((standing.job.job.clone(), standing.commit.clone()), standing.clone());
@@ -292,7 +317,6 @@ impl Live {
             }
             Change::EnvironmentPut(environment) => {
                 self.environments.insert(environment.name.clone(), environment.clone());
-                self.trim();
             }
             _ => {}
         }
@@ -307,14 +331,12 @@ impl Live {
         }
         if row.len() > SIGHTINGS_MAX {
             row.drain(..row.len() - SIGHTINGS_MAX);
-            self.trim();
         }
     }
 
     fn absorb_run(&mut self, run: &Run) {
         if run.finished().is_some() {
             self.runs.remove(&run.run);
-            self.trim();
         } else {
             self.runs.insert(run.run.clone(), run.clone());
         }

@@ -52,7 +52,7 @@ pub struct Transition<'a> {
 }
 
 /// What is remembered from turn to turn.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Checks {
     finished: BTreeMap<RunRef, Outcome>,
     pub held: BTreeMap<RunRef, Held>,
@@ -182,24 +182,6 @@ impl Checks {
         Ok(())
     }
 
-    /// After the commit: what the database has is what the World has.
-    pub fn recorded(&self, reader: &Reader, world: &World, loaded: &World, done: &Turn) -> Result<(), Fault> {
-        const RULE: &str = "store.load() == world";
-        if loaded == world {
-            return Ok(());
-        }
-        for (name, live) in &world.live {
-            let other = loaded.live.get(name).cloned().unwrap_or_default();
-            must(live.standings == other.standings, RULE, differing(&live.standings, &other.standings))?;
-            must(live.sightings == other.sightings, RULE, differing(&live.sightings, &other.sightings))?;
-            must(live.runs == other.runs, RULE, differing(&live.runs, &other.runs))?;
-            must(live.requests == other.requests, RULE, differing(&live.requests, &other.requests))?;
-            must(*live == other, RULE, (live, other))?;
-        }
-        let _ = reader;
-        Err(fault(RULE, &done.changes))
-    }
-
     /// Before it is performed: a start is on disk.
     pub fn starts(&mut self, reader: &Reader, order: &StartOrder) -> Result<(), Fault> {
         let run = reader.run(&order.run).unwrap();
@@ -218,6 +200,23 @@ impl Checks {
     pub fn alone(overlap: Overlap) -> bool {
         overlap != Overlap::Allow
     }
+}
+
+/// After the commit: what the database has is what the World has.
+pub fn recorded(world: &World, loaded: &World, done: &Turn) -> Result<(), Fault> {
+    const RULE: &str = "store.load() == world";
+    if loaded == world {
+        return Ok(());
+    }
+    for (name, live) in &world.live {
+        let other = loaded.live.get(name).cloned().unwrap_or_default();
+        must(live.standings == other.standings, RULE, differing(&live.standings, &other.standings))?;
+        must(live.sightings == other.sightings, RULE, differing(&live.sightings, &other.sightings))?;
+        must(live.runs == other.runs, RULE, differing(&live.runs, &other.runs))?;
+        must(live.requests == other.requests, RULE, differing(&live.requests, &other.requests))?;
+        must(*live == other, RULE, (live, other))?;
+    }
+    Err(fault(RULE, &done.changes))
 }
 
 fn differing<K: Ord + Debug + Clone, V: PartialEq + Debug>(world: &BTreeMap<K, V>, loaded: &BTreeMap<K, V>) -> String {

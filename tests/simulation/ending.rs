@@ -81,6 +81,10 @@ pub fn again(checks: &mut Checks, all: &Transition<'_>, old: &Run) -> Result<(),
     let Some(evidence) = evidence(all, old) else { return Err(fault("an end has evidence", old)) };
     let succeeded = matches!(evidence, Evidence::Finished { outcome: Outcome::Succeeded, empty: true, .. });
     must(!succeeded, "what succeeded is not tried again", old)?;
+    let counts =
+        matches!(evidence, Evidence::Finished { outcome: Outcome::Failed | Outcome::TimedOut, empty: true, .. });
+    let most = all.after.job(&old.run.job).map_or(1, |job| job.definition.retry.attempts);
+    must(!counts || old.tries < most, "no more tries than `retry` allows", (old, most))?;
     let deploys = checks.held.get(&old.run).is_some_and(|held| held.environment.is_some());
     let lost = !matches!(evidence, Evidence::Finished { empty: true, .. } | Evidence::NeverStarted { .. });
     let unknown = deploys && lost && touched(all, old, evidence);

@@ -63,7 +63,7 @@ impl Git {
             (0..=7, Some(tip)) => {
                 let new = self.commit(vec![tip], random);
                 self.refs.insert(branch.clone(), new);
-                format!("{} commits {new} on {branch}", tip)
+                format!("{tip} gets {new} on top, on {branch}")
             }
             (8, Some(tip)) => {
                 let new = self.commit(vec![tip, any], random);

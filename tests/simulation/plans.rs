@@ -155,7 +155,7 @@ impl Plan {
                 definition.steps[0].run = format!("make it # {}", self.steps);
             }
         }
-        let mut pipeline = self.pipeline("app", all);
+        let mut pipeline = self.pipeline("app", &all);
         pipeline.state = self.app_state.clone();
         pipeline
     }
@@ -192,7 +192,7 @@ impl Plan {
         site.repo.clone_from(&test.repo);
         site.environment = Some(policy("site", None));
         site.retry.attempts = self.retry;
-        self.pipeline("lib", vec![test, release, site])
+        self.pipeline("lib", &[test, release, site])
     }
 
     /// Timed jobs without a repository, in one pool.
@@ -205,10 +205,10 @@ impl Plan {
         sweep.pools = vec!["disk".into()];
         let mut beat = base("tools/beat".parse().unwrap(), None, &[]);
         beat.every = Some(Every { period: Seconds::minutes(95), from: EveryFrom::Start });
-        self.pipeline("tools", vec![backup, sweep, beat])
+        self.pipeline("tools", &[backup, sweep, beat])
     }
 
-    fn pipeline(&self, name: &str, definitions: Vec<Definition>) -> Pipeline {
+    fn pipeline(&self, name: &str, definitions: &[Definition]) -> Pipeline {
         let repo = definitions[0].repo.as_ref().map(|repo| Repo {
             url: repo.url.clone(),
             refs: definitions[0].refs.clone(),

@@ -14,7 +14,7 @@ use shipbell::pipeline::world::World;
 use shipbell::pipeline::{Turn, turn};
 use shipbell::store::{Reader, Store};
 
-use crate::checks::{Checks, Fault, fault};
+use crate::checks::{self, Checks, Fault, fault};
 use crate::git::Git;
 use crate::launcher::Launcher;
 use crate::plans::Plan;
@@ -137,7 +137,9 @@ impl Robot {
         if done.replies.len() != events.len() {
             return Err(fault("every event has its reply", format!("{events:?}: {:?}", done.replies)));
         }
-        self.checks.transition(&before, &events, &done, &self.world, &self.gits, self.now)?;
+        // What the checks remember of a turn that is never written is forgotten with it.
+        let mut checks = self.checks.clone();
+        checks.transition(&before, &events, &done, &self.world, &self.gits, self.now)?;
         if self.death == Some(Death::BeforeCommit) {
             return self.crash();
         }
@@ -145,8 +147,9 @@ impl Robot {
         store
             .commit(&done.changes)
             .map_err(|error| fault("changes can be written", format!("{error}: {:?}", done.changes)))?;
+        self.checks = checks;
         let loaded = store.load().map_err(|error| fault("the database loads", error))?;
-        self.checks.recorded(&self.reader, &self.world, &loaded, &done)?;
+        checks::recorded(&self.world, &loaded, &done)?;
         self.wake_at = done.wake_at;
         self.perform(&done)
     }

@@ -32,7 +32,6 @@ pub fn may_start(checks: &mut Checks, all: &Transition<'_>, old: &Run, run: &Run
     let definition = &job.definition;
     must(!matches!(pipeline.state, PipelineState::Off { .. }), "nothing starts in a pipeline that is off", run)?;
     must(run.definition == job.hash, "a run starts with the present definition", run)?;
-    must(run.tries <= definition.retry.attempts.max(1), "no more tries than `retry` allows", run)?;
     let RunState::Queued { not_before, confirmed_by } = &old.state else { return Err(fault("queued before", old)) };
     must(not_before.is_none_or(|at| at <= all.now), "a retry waits for its delay", run)?;
     needs(all.after, &run.run.job, definition, run.commit.as_ref())?;

@@ -20,6 +20,8 @@ pub enum Kind {
     Answer,
     Work,
     Hear,
+    /// A good while in which everything goes its way.
+    Flow,
     Cancel,
     Retry,
     Start,
@@ -43,6 +45,7 @@ const WEIGHTS: &[(Kind, u64)] = &[
     (Kind::Answer, 14),
     (Kind::Work, 40),
     (Kind::Hear, 34),
+    (Kind::Flow, 5),
     (Kind::Cancel, 1),
     (Kind::Retry, 2),
     (Kind::Start, 3),
@@ -100,6 +103,7 @@ impl Step {
                 what.unwrap_or_else(|| "nothing runs".into())
             }
             Kind::Hear => hear(robot, random),
+            Kind::Flow => flow(robot, random)?,
             Kind::Cancel => cancel(robot, random),
             Kind::Retry => retry(robot, random),
             Kind::Start => start(robot, random),
@@ -181,6 +185,16 @@ pub fn hear(robot: &mut Robot, random: &mut Random) -> String {
     let what = if events.is_empty() { "nothing to hear".into() } else { format!("{events:?}") };
     robot.inbox.extend(events);
     what
+}
+
+fn flow(robot: &mut Robot, random: &mut Random) -> Result<String, Fault> {
+    for _ in 0..random.below(40) {
+        robot.launcher.work(random, robot.now, true);
+        hear(robot, random);
+        answer(robot, random, true);
+        robot.turn()?;
+    }
+    Ok("a good while".into())
 }
 
 fn some_run(robot: &Robot, random: &mut Random) -> Option<Run> {
