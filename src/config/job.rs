@@ -188,24 +188,32 @@ pub fn globs(entry: &Entry, findings: &Findings) -> Option<(Vec<String>, Spot)> 
         entry.refuse(format!("`{}` is an empty list", entry.key), "nothing would match: remove the key", findings);
         return None;
     }
-    for (text, item) in &texts {
-        if let Err(error) = glob::check(text) {
-            item.refuse(format!("`{text}` is no glob"), error.0, findings);
-            return None;
+    let sound: Vec<bool> = texts.iter().map(|(text, item)| sound_glob(text, item, findings)).collect();
+    let globs = texts.into_iter().map(|(text, _)| text).collect();
+    sound.iter().all(|sound| *sound).then(|| (globs, entry.spot.clone()))
+}
+
+/// Whether it is a glob that can match; tells why not.
+fn sound_glob(text: &str, item: &Entry, findings: &Findings) -> bool {
+    let (body, of_paths) = (text.strip_prefix('!').unwrap_or(text), item.key == "paths");
+    let (headline, label) = match glob::check(text) {
+        Err(error) => (format!("`{text}` is no glob"), error.0),
+        Ok(()) if !of_paths && glob::is_plain(body) && RefName::branch(body).is_err() => {
+            let what = if item.key == "tags" { "tag" } else { "branch" };
+            (format!("`{text}` is no name of a {what}"), "git would not have one of that name".into())
         }
-        let body = text.strip_prefix('!').unwrap_or(text);
-        if entry.key != "paths" && glob::is_plain(body) && RefName::branch(body).is_err() {
-            let what = if entry.key == "tags" { "tag" } else { "branch" };
-            item.refuse(format!("`{text}` is no name of a {what}"), "git would not have one of that name", findings);
-            return None;
+        Ok(()) if of_paths && ["/", "./", "../"].iter().any(|start| body.starts_with(start)) => {
+            let label = "paths begin at the repository's top: \"src/**\"";
+            (format!("`{text}` is no path within the repository"), label.into())
         }
-        if entry.key == "paths" && ["/", "./", "../"].iter().any(|start| body.starts_with(start)) {
-            let headline = format!("`{text}` is no path within the repository");
-            item.refuse(headline, "paths begin at the repository's top: \"src/**\"", findings);
-            return None;
+        Ok(()) if of_paths && body.ends_with('/') => {
+            let headline = format!("`{text}` matches nothing: git has files, no directories");
+            (headline, format!("did you mean \"{text}**\"?"))
         }
-    }
-    Some((texts.into_iter().map(|(text, _)| text).collect(), entry.spot.clone()))
+        Ok(()) => return true,
+    };
+    item.refuse(headline, label, findings);
+    false
 }
 
 fn needs(entry: &Entry, findings: &Findings) -> Vec<(JobName, Spot)> {

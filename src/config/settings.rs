@@ -173,16 +173,16 @@ fn address(entry: &Entry, findings: &Findings) -> Option<String> {
 
 /// One address or a list of them.
 pub fn addresses(entry: &Entry, findings: &Findings) -> Option<Vec<String>> {
-    let mut read = Vec::new();
-    for item in entry.items() {
+    let one = |item: &Entry| {
         if matches!(&item.data, Data::Text(text) if text == "@committers") {
             let headline = "@committers does not work yet in this version";
             item.refuse(headline, "name the people who should hear of it", findings);
-            continue;
+            return None;
         }
-        read.push(address(&item, findings)?);
-    }
-    Some(read)
+        address(item, findings)
+    };
+    let read: Vec<Option<String>> = entry.items().iter().map(one).collect();
+    read.into_iter().collect()
 }
 
 fn mail(table: &Table, first_header: Option<&Table>, f: &Findings) -> Mail {

@@ -60,7 +60,7 @@ pub fn list_matches(globs: &[String], text: &str) -> bool {
 /// Whether a plain name, so that it can be only one.
 #[must_use]
 pub fn is_plain(glob: &str) -> bool {
-    !glob.starts_with('!') && !glob.contains(['*', '?', '[', '{'])
+    !glob.starts_with('!') && !glob.contains(['*', '?', '[', '{', '\\'])
 }
 
 #[cfg(test)]
@@ -79,6 +79,8 @@ mod tests {
             ("!docs/**", "src/a.rs", true),
             ("!docs/**", "docs/a.md", false),
             ("a[b", "a[b", true),
+            ("{api,web}/**", "web/a", true),
+            ("src", "src/a.rs", false),
         ] {
             assert_eq!(list_matches(&list(globs), text), expected, "{globs} on {text}");
         }
