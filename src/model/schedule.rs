@@ -5,7 +5,7 @@
 //! real time counts: both passes run, and what the gap skips does not exist.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -105,16 +105,20 @@ impl Schedule {
 }
 
 impl Pattern {
-    /// Parsed patterns are shared: many jobs say `0 3 * * *`, and every recomputation asks again.
+    /// Parsed patterns are kept and shared: many jobs say `0 3 * * *`, and every plan asks again.
     fn shared(text: &str) -> Result<Arc<Self>, BadSchedule> {
-        static KNOWN: Mutex<BTreeMap<String, Weak<Pattern>>> = Mutex::new(BTreeMap::new());
+        static KNOWN: Mutex<BTreeMap<String, Arc<Pattern>>> = Mutex::new(BTreeMap::new());
+        /// More than any host has; past that the memory begins anew.
+        const KEPT: usize = 4096;
         let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(pattern) = known.get(text).and_then(Weak::upgrade) {
-            return Ok(pattern);
+        if let Some(pattern) = known.get(text) {
+            return Ok(pattern.clone());
         }
         let pattern = Arc::new(Self::parse(text)?);
-        known.retain(|_, pattern| pattern.strong_count() > 0);
-        known.insert(text.to_owned(), Arc::downgrade(&pattern));
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        known.insert(text.to_owned(), pattern.clone());
         Ok(pattern)
     }
 
