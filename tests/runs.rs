@@ -110,9 +110,11 @@ fn a_cancel_hurries_always_steps_that_go_on() {
 #[test]
 fn a_stop_before_the_beginning_starts_no_step() {
     let place = Place::new();
-    let run = place.start_with(&job(&["echo on"]), |dir| std::fs::write(dir.join("stop"), "too late").unwrap());
-    let end = place.wait(&run);
-    assert_eq!(outcome(&end), (Outcome::Cancelled, "too late".into()));
+    let order = place.order(&job(&["echo on"]));
+    place.executor.stop(&order.run, 1, "cancelled by anna").unwrap();
+    place.executor.start(&order).unwrap();
+    let end = place.wait(&order.run);
+    assert_eq!(outcome(&end), (Outcome::Cancelled, "cancelled by anna".into()));
     assert!(!end.log.contains("\non\n"));
 }
 
@@ -247,7 +249,8 @@ fn verify_waits_for_the_right_answer() {
 #[test]
 fn a_killed_supervisor_is_lost_and_what_it_left_is_ended() {
     let place = Place::new();
-    let run = place.start(&job(&["echo on; (setsid sleep 1000 &); sleep 1000"]));
+    // One lost its session, another one the name of its run.
+    let run = place.start(&job(&["(setsid sleep 1000 &); (env -i sleep 1000 &); sleep 0.2; echo on; sleep 1000"]));
     place.wait_for(&run, "on");
     let dir = place.executor.dir(&run, 1);
     assert!(!place::alive_in(&dir).is_empty());

@@ -120,9 +120,7 @@ impl Executor {
         let ticket = Ticket { v: VERSION, order: order.clone(), definition, home, init_config };
         let text = serde_json::to_vec(&ticket).map_err(io::Error::from)?;
         let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = self.dir(&order.run, order.attempt);
-        make_dir(&self.inner.runs.join(order.run.id()), 0o751)?;
-        make_dir(&dir, 0o751)?;
+        let dir = self.make_attempt(&order.run, order.attempt)?;
         if dir.join(TICKET).try_exists()? || dir.join(LOCK).try_exists()? {
             return Ok(());
         }
@@ -131,19 +129,27 @@ impl Executor {
         Ok(self.inner.launcher.launch(&dir)?)
     }
 
+    fn make_attempt(&self, run: &RunRef, attempt: u32) -> io::Result<PathBuf> {
+        make_dir(&self.inner.runs.join(run.id()), 0o751)?;
+        let dir = self.dir(run, attempt);
+        make_dir(&dir, 0o751)?;
+        Ok(dir)
+    }
+
     /// Kept per pipeline and user, so that one user's tools never read what another one wrote.
     fn home(&self, definition: &Definition) -> PathBuf {
         let user = user::choose(definition).map_or_else(|_| "unknown".to_owned(), |doer| doer.name);
         self.inner.homes.join(definition.key.pipeline.as_str()).join(user)
     }
 
-    /// Asks an attempt to end.
+    /// Asks an attempt to end; one that is about to be started ends before its first step.
     ///
     /// # Errors
     /// If the wish cannot be written.
     pub fn stop(&self, run: &RunRef, attempt: u32, reason: &str) -> io::Result<()> {
-        let dir = self.dir(run, attempt);
-        if dir.try_exists()? { self.inner.launcher.stop(&dir, reason) } else { Ok(()) }
+        let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.make_attempt(run, attempt)?;
+        self.inner.launcher.stop(&dir, reason)
     }
 
     /// What can be said of an attempt; one that did not begin and that nobody is starting never will.

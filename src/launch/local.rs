@@ -105,7 +105,8 @@ impl Local {
             // Over, or about to begin: then it looks for the wish once it has claimed.
             return Ok(());
         }
-        let Ok(pid) = evidence::read_small(dir, LOCK, 32)?.trim().parse::<i32>() else { return Ok(()) };
+        let holder = evidence::read_small(dir, LOCK, 32)?;
+        let Some(pid) = holder.lines().next().and_then(|pid| pid.parse::<i32>().ok()) else { return Ok(()) };
         let Ok(handle) = Handle::open(pid) else { return Ok(()) };
         // Still held after the handle was taken: so the number was its holder's then.
         if Lock::is_held(&lock)? {
@@ -129,7 +130,8 @@ fn fence(dir: &Path) -> io::Result<Option<String>> {
     Ok(fenced.then_some(why))
 }
 
-/// What a killed supervisor left alive, as far as it still carries the name of the run.
+/// Ends what a killed supervisor left alive, as far as it can be told: what still carries the name of
+/// the run, and the sessions of the programs that the supervisor wrote down.
 fn end_leftovers(dir: &Path) {
     let Ok(dir) = dir.canonicalize() else { return };
     let output = Places::of(&dir).output;
@@ -138,5 +140,14 @@ fn end_leftovers(dir: &Path) {
     // Twice: what was born during the first look.
     if process::kill_marked(&mark) > 0 {
         let _ = process::kill_marked(&mark);
+    }
+    for line in evidence::read_small(&dir, LOCK, 1 << 20).unwrap_or_default().lines().skip(1) {
+        let mut words = line.split(' ');
+        let (leader, start, uid) = (words.next(), words.next(), words.next());
+        let leader = leader.and_then(|word| word.parse().ok()).filter(|leader| *leader > 1);
+        let (start, uid) = (start.and_then(|word| word.parse().ok()), uid.and_then(|word| word.parse().ok()));
+        if let (Some(leader), Some(start), Some(uid)) = (leader, start, uid) {
+            let _ = process::kill_session(leader, start, uid);
+        }
     }
 }

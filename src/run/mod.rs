@@ -90,7 +90,6 @@ fn say(text: &str) {
 }
 
 fn attempt(dir: &Path) -> io::Result<u8> {
-    use std::os::unix::fs::FileExt as _;
     // Before anything else: from here on TERM is a wish that we look at, not our end.
     let signals = Signals::block()?;
     crate::sys::process::become_supervisor()?;
@@ -98,7 +97,7 @@ fn attempt(dir: &Path) -> io::Result<u8> {
     let Some(lock) = Lock::take(&dir.join(LOCK))? else { return Ok(CLAIMED_BY_ANOTHER) };
     let (pid, boot_id) = (std::process::id(), host::boot_id()?);
     // Whoever wants us to stop finds us by this number while the lock is held.
-    lock.file().write_all_at(format!("{pid}\n").as_bytes(), 0)?;
+    lock.file().write_all(format!("{pid}\n").as_bytes())?;
     if !claim(&dir, &format!("{boot_id} {pid}\n"))? {
         return Ok(CLAIMED_BY_ANOTHER);
     }
@@ -106,7 +105,7 @@ fn attempt(dir: &Path) -> io::Result<u8> {
     events.state(Fact::Started { boot_id, pid }, true);
     match read_ticket(&dir) {
         Ok(ticket) => {
-            let mut bench = lay_out(dir, ticket, events, signals)?;
+            let mut bench = lay_out(dir, ticket, events, signals, lock)?;
             let verdict = steps::carry_out(&mut bench);
             conclude(&mut bench, verdict)?;
         }
@@ -117,7 +116,6 @@ fn attempt(dir: &Path) -> io::Result<u8> {
             events.settle()?;
         }
     }
-    drop(lock);
     Ok(DONE)
 }
 
@@ -134,7 +132,7 @@ fn read_ticket(dir: &Path) -> Result<Ticket, String> {
     Err(format!("{TICKET} has version {}, this shipbell reads {VERSION} and the one before it", ticket.v))
 }
 
-fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals) -> io::Result<Bench> {
+fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock: Lock) -> io::Result<Bench> {
     let mut log = Log::begin(&dir, ticket.definition.log_limit)?;
     let places = Places::of(&dir);
     let (doer, refusal) = match user::choose(&ticket.definition) {
@@ -161,6 +159,7 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals) -> io
         touched: false,
         stop: None,
         signals,
+        lock,
         awaited: None,
         childless: true,
     };

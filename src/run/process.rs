@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,9 @@ use crate::run::events::Events;
 use crate::run::log::Log;
 use crate::run::outputs::Outputs;
 use crate::run::user::Doer;
-use crate::sys::files;
+use crate::sys::lock::Lock;
 use crate::sys::process::{self, Blow, Ended, Program, Signals};
+use crate::sys::{files, host};
 
 /// How long a KILL is repeated before we say that something does not die.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -49,6 +50,8 @@ pub struct Bench {
     pub touched: bool,
     pub stop: Option<String>,
     pub signals: Signals,
+    /// Held as long as the bench stands. Its file names our process and the sessions of our programs.
+    pub lock: Lock,
     /// The program that is waited for, and how it ended.
     pub awaited: Option<(i32, Option<Ended>)>,
     /// Nothing that descends from us is left.
@@ -88,6 +91,7 @@ impl Bench {
             }
         };
         self.awaited = Some((pid, None));
+        self.leave_mark(pid);
         let mut hurried = false;
         loop {
             self.turn(until.saturating_duration_since(Instant::now()));
@@ -111,6 +115,14 @@ impl Bench {
                 self.end_tree(self.ticket.definition.grace.duration());
                 return StepEnd::TimedOut;
             }
+        }
+    }
+
+    /// For whoever has to end what we leave, should we be killed.
+    fn leave_mark(&self, pid: i32) {
+        let uid = self.doer.owner().map_or_else(host::effective_uid, |(uid, _)| uid);
+        if let Some(start) = process::started(pid) {
+            let _ = self.lock.file().write_all(format!("{pid} {start} {uid}\n").as_bytes());
         }
     }
 

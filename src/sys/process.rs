@@ -284,9 +284,23 @@ fn children_of(parent: i32) -> Vec<(i32, i32)> {
 }
 
 fn parent_of(pid: i32) -> Option<i32> {
+    stat_of(pid, PARENT)
+}
+
+/// Places in /proc/PID/stat behind the name, which may hold anything and ends with `)`.
+const PARENT: usize = 1;
+const SESSION: usize = 3;
+const START: usize = 19;
+
+fn stat_of<T: std::str::FromStr>(pid: i32, place: usize) -> Option<T> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, so count from its end: state, then parent.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(place)?.parse().ok()
+}
+
+/// When a process began, in the kernel's ticks since boot: with its number it is never another one's.
+#[must_use]
+pub fn started(pid: i32) -> Option<u64> {
+    stat_of(pid, START)
 }
 
 /// A process that cannot be mistaken for a later one with its number.
@@ -328,20 +342,40 @@ impl Handle {
 }
 
 /// Ends every process of this host whose environment has exactly this entry (`NAME=VALUE`), as far as
-/// this user may. How many were sent a KILL. Used for what a killed supervisor left behind: whoever
+/// this user may look. How many were sent a KILL. Used for what a killed supervisor left behind: whoever
 /// changed its environment is not found, so this never proves that nothing is left.
 #[must_use]
 pub fn kill_marked(entry: &[u8]) -> usize {
+    kill_where(|process, _| {
+        let marked = |env: Vec<u8>| env.split(|byte| *byte == 0).any(|found| found == entry);
+        std::fs::read(process.join("environ")).is_ok_and(marked)
+    })
+}
+
+/// Ends what is left of a session that `leader` began at `start`, as far as it belongs to `uid`. This
+/// finds the processes of other users too, whose environment only their own user may read.
+#[must_use]
+pub fn kill_session(leader: i32, start: u64, uid: u32) -> usize {
+    use std::os::unix::fs::MetadataExt as _;
+    // The number leads another session by now.
+    if started(leader).is_some_and(|now| now != start) {
+        return 0;
+    }
+    kill_where(|process, pid| {
+        let of_user = std::fs::metadata(process).is_ok_and(|data| data.uid() == uid);
+        of_user && stat_of(pid, SESSION) == Some(leader) && started(pid).is_some_and(|began| began >= start)
+    })
+}
+
+fn kill_where(wanted: impl Fn(&Path, i32) -> bool) -> usize {
     let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
     let own = std::process::id().cast_signed();
     let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
     let mut sent = 0;
     for pid in pids.filter(|pid| *pid != own) {
+        // The handle first: what is looked at and what is sent to is then the same process.
         let Ok(handle) = Handle::open(pid) else { continue };
-        let marked = |env: Vec<u8>| env.split(|byte| *byte == 0).any(|found| found == entry);
-        if std::fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).is_ok_and(marked)
-            && handle.send(Blow::Kill).is_ok()
-        {
+        if wanted(&Path::new("/proc").join(pid.to_string()), pid) && handle.send(Blow::Kill).is_ok() {
             sent += 1;
         }
     }

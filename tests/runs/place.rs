@@ -114,15 +114,6 @@ impl Place {
         order.run
     }
 
-    /// Writes the ticket and starts the supervisor by hand, after `before`.
-    pub fn start_with(&self, job: &Definition, before: impl FnOnce(&Path)) -> RunRef {
-        let order = self.order(job);
-        let dir = self.prepare(&order);
-        before(&dir);
-        assert!(supervise(&dir).code().is_some());
-        order.run
-    }
-
     /// The directory of an attempt that was about to be launched.
     pub fn prepare(&self, order: &StartOrder) -> PathBuf {
         let dir = self.executor.dir(&order.run, order.attempt);
@@ -180,7 +171,7 @@ impl Place {
 
     pub fn supervisor(&self, run: &RunRef) -> u32 {
         let text = std::fs::read_to_string(self.executor.dir(run, 1).join("lock")).unwrap();
-        text.trim().parse().unwrap()
+        text.lines().next().unwrap().parse().unwrap()
     }
 
     /// The most resident memory of the supervisor that was seen, in KiB.
@@ -188,7 +179,8 @@ impl Place {
         let mut peak = 0;
         until("its end", || {
             let pid = std::fs::read_to_string(self.executor.dir(run, 1).join("lock")).unwrap_or_default();
-            let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+            let status = std::fs::read_to_string(format!("/proc/{}/status", pid.lines().next().unwrap_or_default()))
+                .unwrap_or_default();
             let hwm = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
             peak = peak.max(hwm.and_then(|text| text.trim().parse().ok()).unwrap_or(0));
             self.executor.status(run, 1, &self.boot_id).unwrap() != Status::Running
