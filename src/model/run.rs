@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::commit::{CommitId, RefName};
 use crate::model::job::Hash;
-use crate::model::name::{JobName, RunRef};
+use crate::model::name::{EnvironmentName, JobName, RunRef};
 use crate::model::time::Timestamp;
 
 crate::words! {
@@ -114,6 +114,8 @@ pub struct Run {
     pub attempt: u32,
     /// Attempts that count against `retry`.
     pub tries: u32,
+    /// As it was last started: the configuration may say otherwise meanwhile, or not know the job any more.
+    pub holds: Holds,
     pub state: RunState,
     pub outputs: BTreeMap<String, String>,
     pub artifacts: Vec<Artifact>,
@@ -142,6 +144,14 @@ impl Run {
     pub fn is_queued(&self) -> bool {
         matches!(self.state, RunState::Queued { .. })
     }
+}
+
+/// What an attempt takes up while it runs. Empty before the first one starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Holds {
+    /// The environment that it changes.
+    pub environment: Option<EnvironmentName>,
+    pub pools: Vec<String>,
 }
 
 /// `waiting(reason)` is not stored: it is a view of a queued run, judged by `pipeline`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::event::{Action, Change, LastRan};
 use crate::model::name::{PipelineName, RunRef};
-use crate::model::run::{Attempt, Run, RunState};
+use crate::model::run::{Attempt, Holds, Run, RunState};
 use crate::model::ticket::StartOrder;
 use crate::model::time::Timestamp;
 use crate::pipeline::draft::{Draft, upstream};
@@ -109,8 +109,8 @@ fn pool_full<'w>(world: &'w World, run: &RunRef, used: &BTreeMap<&str, u32>) -> 
 
 fn pools_in_use(world: &World) -> BTreeMap<&str, u32> {
     let mut used = BTreeMap::new();
-    for run in &world.scratch.running {
-        for pool in world.job(&run.job).map(|job| job.definition.pools.as_slice()).unwrap_or_default() {
+    for run in world.scratch.running.iter().filter_map(|run| world.run(run)) {
+        for pool in &run.holds.pools {
             *used.entry(pool.as_str()).or_default() += 1;
         }
     }
@@ -122,6 +122,10 @@ fn start(draft: &mut Draft<'_>, mut run: Run) {
     let key = run.run.job.clone();
     run.attempt += 1;
     run.tries += 1;
+    if let Some(job) = draft.world.job(&key) {
+        let environment = job.definition.environment.as_ref().map(|policy| policy.name.clone());
+        run.holds = Holds { environment, pools: job.definition.pools.clone() };
+    }
     run.state =
         RunState::Running { launched_at: draft.now, started_at: None, step: None, touched: false, stopping: None };
     draft.put(Change::AttemptPut(Attempt {
@@ -137,9 +141,8 @@ fn start(draft: &mut Draft<'_>, mut run: Run) {
     draft.put_run(run.clone());
     draft.note("started", &run.run, format!("attempt {}", run.attempt));
     begun(draft, &run);
-    let deployed = draft.world.job(&key).and_then(|job| job.definition.environment.clone());
-    let deployed =
-        deployed.and_then(|policy| draft.world.environment(&key.pipeline, &policy.name)?.live.as_ref()?.commit.clone());
+    let environment = run.holds.environment.as_ref().and_then(|name| draft.world.environment(&key.pipeline, name));
+    let deployed = environment.and_then(|environment| environment.live.as_ref()?.commit.clone());
     draft.world.scratch.known.insert((run.run.clone(), run.attempt));
     draft.actions.push(Action::Start(Box::new(StartOrder {
         attempt: run.attempt,

@@ -104,7 +104,7 @@ pub fn ended(draft: &mut Draft<'_>, name: &RunRef, attempt: u32, evidence: &Evid
     if let Evidence::NeverStarted { why } = evidence {
         return never_started(draft, run, why);
     }
-    let deploys = definition.as_ref().is_some_and(|d| d.deploys()) || draft.world.request_of(name).is_some();
+    let deploys = run.holds.environment.is_some();
     let end = judge(evidence, touched_before, deploys);
     let retried = definition.as_ref().is_some_and(|definition| again(draft, &run, definition, &end));
     if !retried {
@@ -172,7 +172,9 @@ fn never_started(draft: &mut Draft<'_>, mut run: Run, why: &str) {
 fn again(draft: &mut Draft<'_>, run: &Run, definition: &Definition, end: &End) -> bool {
     let approved = draft.world.request_of(&run.run).is_some();
     let stopped = matches!(run.state, RunState::Running { stopping: Some(_), .. });
-    if stopped || (end.touched && (approved || (definition.deploys() && end.outcome == Outcome::Interrupted))) {
+    if stopped
+        || (end.touched && (approved || (run.holds.environment.is_some() && end.outcome == Outcome::Interrupted)))
+    {
         return false;
     }
     let delay = match end.outcome {
@@ -183,8 +185,8 @@ fn again(draft: &mut Draft<'_>, run: &Run, definition: &Definition, end: &End) -
         _ => return false,
     };
     attempt_over(draft, run, end.outcome, &end.reason, end.usage);
-    if let (Some(policy), true) = (&definition.environment, end.touched) {
-        promote::deployed(draft, run, policy, end.outcome, true, Vec::new());
+    if end.touched {
+        promote::deployed(draft, run, end.outcome, true, Vec::new());
     }
     let mut run = run.clone();
     if end.outcome == Outcome::Interrupted {
@@ -243,10 +245,7 @@ fn finish(draft: &mut Draft<'_>, mut run: Run, end: End) {
     );
     trigger::stand(draft, &run, trigger::latest_of(&run, draft.now));
     if end.outcome != Outcome::Skipped {
-        let policy = draft.world.job(&name.job).and_then(|job| job.definition.environment.clone());
-        if let Some(policy) = policy {
-            promote::deployed(draft, &run, &policy, end.outcome, end.touched, approvers);
-        }
+        promote::deployed(draft, &run, end.outcome, end.touched, approvers);
         tell_end(draft, &run, end.outcome);
     }
     asking::close(draft, &name, run.attempt > 0, &end.reason);

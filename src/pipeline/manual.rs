@@ -7,7 +7,7 @@ use crate::model::commit::Sighting;
 use crate::model::event::{Change, Refusal, Reply, RunRequest};
 use crate::model::job::Definition;
 use crate::model::name::JobKey;
-use crate::model::run::{Cause, Run, RunState};
+use crate::model::run::{Cause, Holds, Run, RunState};
 use crate::pipeline::draft::{Draft, upstream};
 use crate::pipeline::{due, trigger};
 
@@ -128,6 +128,7 @@ pub fn retry(draft: &mut Draft<'_>, old: &Run, by: &str) -> Reply {
         queued_at: draft.now,
         attempt: 0,
         tries: 0,
+        holds: Holds::default(),
         state: RunState::Queued { not_before: None, confirmed_by: None },
         outputs: BTreeMap::new(),
         artifacts: Vec::new(),

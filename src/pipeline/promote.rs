@@ -7,7 +7,7 @@ use crate::model::commit::{CommitId, CommitInfo, Relation};
 use crate::model::environment::{Deployment, Environment, EnvironmentState};
 use crate::model::event::Change;
 use crate::model::job::EnvironmentPolicy;
-use crate::model::name::{JobKey, PipelineName, RunRef};
+use crate::model::name::{EnvironmentName, JobKey, PipelineName, RunRef};
 use crate::model::run::{Outcome, Run};
 use crate::pipeline::compare;
 use crate::pipeline::draft::{Draft, same_goods, upstream};
@@ -31,9 +31,13 @@ pub enum Landing {
 /// The environment, or an empty one.
 #[must_use]
 pub fn environment(world: &World, pipeline: &PipelineName, policy: &EnvironmentPolicy) -> Environment {
-    world.environment(pipeline, &policy.name).cloned().unwrap_or_else(|| Environment {
+    named(world, pipeline, &policy.name)
+}
+
+fn named(world: &World, pipeline: &PipelineName, name: &EnvironmentName) -> Environment {
+    world.environment(pipeline, name).cloned().unwrap_or_else(|| Environment {
         pipeline: pipeline.clone(),
-        name: policy.name.clone(),
+        name: name.clone(),
         state: EnvironmentState::Empty,
         live: None,
     })
@@ -101,23 +105,16 @@ pub fn landing(
 #[must_use]
 pub fn deploying_now(world: &World, pipeline: &PipelineName, policy: &EnvironmentPolicy) -> Option<RunRef> {
     let of_it = |run: &&RunRef| {
-        let definition = world.job(&run.job).map(|job| &job.definition);
-        run.job.pipeline == *pipeline
-            && definition.and_then(|d| d.environment.as_ref()).is_some_and(|own| own.name == policy.name)
+        let holds = world.run(run).and_then(|run| run.holds.environment.as_ref());
+        run.job.pipeline == *pipeline && holds == Some(&policy.name)
     };
     world.scratch.running.iter().find(of_it).cloned()
 }
 
-/// What the end of a deploying run makes of its environment.
-pub fn deployed(
-    draft: &mut Draft<'_>,
-    run: &Run,
-    policy: &EnvironmentPolicy,
-    outcome: Outcome,
-    touched: bool,
-    approved_by: Vec<String>,
-) {
-    let mut environment = environment(draft.world, &run.run.job.pipeline, policy);
+/// What the end of a run makes of the environment that it was started to change, if any.
+pub fn deployed(draft: &mut Draft<'_>, run: &Run, outcome: Outcome, touched: bool, approved_by: Vec<String>) {
+    let Some(name) = &run.holds.environment else { return };
+    let mut environment = named(draft.world, &run.run.job.pipeline, name);
     let deployment = Deployment {
         run: run.run.clone(),
         commit: run.commit.clone(),
@@ -152,7 +149,7 @@ pub fn deployed(
 pub fn resolve(
     draft: &mut Draft<'_>,
     pipeline: &PipelineName,
-    name: &crate::model::name::EnvironmentName,
+    name: &EnvironmentName,
     as_deployed: bool,
     by: &str,
 ) -> Result<(), String> {

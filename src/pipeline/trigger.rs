@@ -7,7 +7,7 @@ use crate::model::event::{Change, Latest, Standing};
 use crate::model::glob::list_matches;
 use crate::model::job::{Definition, Unchanged};
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
-use crate::model::run::{Cause, Run, RunState};
+use crate::model::run::{Cause, Holds, Run, RunState};
 use crate::pipeline::draft::{Draft, as_upstream, green, upstream};
 use crate::pipeline::{compare, promote};
 
@@ -238,6 +238,7 @@ pub fn queue(
         queued_at: draft.now,
         attempt: 0,
         tries: 0,
+        holds: Holds::default(),
         state: RunState::Queued { not_before: None, confirmed_by: None },
         outputs: std::collections::BTreeMap::new(),
         artifacts: Vec::new(),

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 
 use crate::model::job::Hash;
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
-use crate::model::run::{Attempt, Cause, Finished, Outcome, Run, RunState, StepEnd, StepReport, Usage};
+use crate::model::run::{Attempt, Cause, Finished, Holds, Outcome, Run, RunState, StepEnd, StepReport, Usage};
 use crate::model::time::{Seconds, Timestamp};
 use crate::store::reader::RunFilter;
 use crate::store::sql::{Column, Count, Json, Millis, Text, first, limit, rows, upsert};
@@ -149,6 +149,8 @@ pub fn put_run(db: &Connection, run: &Run) -> rusqlite::Result<()> {
         ("queued_at", &Millis(run.queued_at)),
         ("attempt", &run.attempt),
         ("tries", &run.tries),
+        ("environment", &run.holds.environment.as_ref().map(Text)),
+        ("pools", &Json(&run.holds.pools)),
         ("state", &state.state),
         ("not_before", &state.not_before),
         ("confirmed_by", &state.confirmed_by),
@@ -186,6 +188,10 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         queued_at: row.get::<_, Millis>("queued_at")?.0,
         attempt: row.get("attempt")?,
         tries: row.get("tries")?,
+        holds: Holds {
+            environment: row.get::<_, Option<Text<_>>>("environment")?.map(|name| name.0),
+            pools: row.get::<_, Json<_>>("pools")?.0,
+        },
         state: state(row)?,
         outputs: row.get::<_, Json<_>>("outputs")?.0,
         artifacts: row.get::<_, Json<_>>("artifacts")?.0,

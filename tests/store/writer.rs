@@ -12,7 +12,7 @@ use shipbell::model::letter::{Letter, LetterKind, LetterState};
 use shipbell::model::name::{JobKey, PipelineName, RunRef};
 use shipbell::model::request::{Brief, Request, RequestState, Slot, Tuple, Verdict, Vote};
 use shipbell::model::run::{
-    Artifact, Attempt, Cause, Finished, Outcome, Run, RunState, StepEnd, StepReport, Upstream, Usage,
+    Artifact, Attempt, Cause, Finished, Holds, Outcome, Run, RunState, StepEnd, StepReport, Upstream, Usage,
 };
 use shipbell::model::time::{Seconds, Timestamp};
 use shipbell::pipeline::world::World;
@@ -39,6 +39,7 @@ pub fn run(name: &str) -> Run {
         queued_at: time(0),
         attempt: 0,
         tries: 0,
+        holds: Holds::default(),
         state: RunState::Queued { not_before: None, confirmed_by: None },
         outputs: BTreeMap::new(),
         artifacts: Vec::new(),
@@ -253,6 +254,9 @@ impl Writer {
             let mut run = (*run).clone();
             run.state = self.next_state(&run.state);
             run.attempt += u32::from(run.is_running());
+            // An environment runs one deployment at a time: each has one of its own here.
+            let environment = Some(format!("{}-{}", run.run.job.job, run.run.number).parse().unwrap());
+            run.holds = Holds { environment, pools: vec![TEXT.into()] };
             run.outputs.insert("key".into(), TEXT.into());
             return Change::RunPut(Box::new(run));
         }

@@ -144,6 +144,7 @@ pub fn run(name: &str, queued: &str, end: Option<End<'_>>) -> Run {
         upstream: Vec::new(),
         queued_at,
         attempt: 1,
+        holds: shipbell::model::run::Holds::default(),
         tries: 1,
         state,
         outputs: BTreeMap::new(),

@@ -110,6 +110,8 @@ CREATE TABLE runs (
     queued_at    INTEGER NOT NULL,
     attempt      INTEGER NOT NULL,
     tries        INTEGER NOT NULL,
+    environment  TEXT,                  -- the one that it changes, as it was last started
+    pools        TEXT    NOT NULL,      -- JSON: the places that it takes, as it was last started
     state        TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'finished')),
     not_before   INTEGER,               -- queued
     confirmed_by TEXT,                  -- queued
@@ -131,6 +133,8 @@ CREATE TABLE runs (
 ) STRICT;
 -- A due time starts at most one run.
 CREATE UNIQUE INDEX runs_one_per_due ON runs (pipeline, job, cause_due) WHERE cause = 'schedule';
+-- An environment runs one deployment at a time.
+CREATE UNIQUE INDEX runs_one_per_environment ON runs (pipeline, environment) WHERE state = 'running';
 CREATE INDEX runs_live ON runs (pipeline) WHERE state <> 'finished';
 CREATE INDEX runs_by_commit ON runs (pipeline, commit_id);
 CREATE INDEX runs_by_job ON runs (pipeline, job, seq);

@@ -7,11 +7,11 @@ INSERT INTO standings VALUES ('open-im', '1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d
     '{"job":"test","run":"open-im/test#1","definition":"d1","outputs":{},"artifacts":[]}');
 INSERT INTO last_ran VALUES ('open-im', 'test', 'refs/heads/main', '1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a', 'open-im/test#1');
 INSERT INTO failing VALUES ('open-im', 'lint', '', 2, 1800000100000, 'open-im/lint#7');
-INSERT INTO runs (pipeline, job, number, commit_id, git_ref, sighting, cause, cause_number, definition, params, upstream, queued_at, attempt, tries, state, started_at, outcome, reason, finished_at, outputs, artifacts)
-VALUES ('open-im', 'test', 1, '1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a', 'refs/heads/main', 1, 'commit', 1, 'd1', '{}', '[]', 1800000000000, 1, 1,
+INSERT INTO runs (pipeline, job, number, commit_id, git_ref, sighting, cause, cause_number, definition, params, upstream, queued_at, attempt, tries, pools, state, started_at, outcome, reason, finished_at, outputs, artifacts)
+VALUES ('open-im', 'test', 1, '1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a', 'refs/heads/main', 1, 'commit', 1, 'd1', '{}', '[]', 1800000000000, 1, 1, '[]',
     'finished', 1800000001000, 'succeeded', '', 1800000100000, '{"image":"a@sha256:b"}', '[]');
-INSERT INTO runs (pipeline, job, number, commit_id, git_ref, sighting, cause, cause_run, definition, params, upstream, queued_at, attempt, tries, state, outputs, artifacts)
-VALUES ('open-im', 'production', 1, '1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a', 'refs/heads/main', 1, 'needs', 'open-im/test#1', 'd2', '{}', '[]', 1800000100000, 0, 0,
+INSERT INTO runs (pipeline, job, number, commit_id, git_ref, sighting, cause, cause_run, definition, params, upstream, queued_at, attempt, tries, pools, state, outputs, artifacts)
+VALUES ('open-im', 'production', 1, '1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a1f0e7d2a', 'refs/heads/main', 1, 'needs', 'open-im/test#1', 'd2', '{}', '[]', 1800000100000, 0, 0, '[]',
     'queued', '{}', '[]');
 INSERT INTO attempts VALUES ('open-im', 'test', 1, 1, 1800000000500, 1800000001000, 1800000100000, 'succeeded', '', 51000, 104857600, 2048);
 INSERT INTO steps VALUES ('open-im', 'test', 1, 1, 0, 'init', 0, 1800000001000, 1800000002000, 'exit', 0, NULL, 0, 100);
