@@ -1,15 +1,25 @@
 //! Mails: what they say (as snapshots, to be read), what their headers hold, and how they get out, through
 //! a directory and through a real SMTP server.
 
+#[path = "web/house.rs"]
+mod house;
 mod web;
 
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use house::{House, JOBS};
+use mail_parser::MessageParser;
+use shipbell::model::catalog::{Catalog, Mail as MailSettings, MailTls, Transport};
 use shipbell::model::commit::CommitId;
+use shipbell::model::letter::{Letter, LetterKind, LetterState};
 use shipbell::model::name::EnvironmentName;
 use shipbell::model::request::{Request, RequestState, Verdict};
 use shipbell::model::run::Outcome;
 use shipbell::model::window::Opening;
 use shipbell::report::message::{self, Asked, Checked, Frame, Mail, RunFacts};
-use shipbell::report::when;
+use shipbell::report::{DeliverContext, Undelivered, deliver, when};
 use unicode_width::UnicodeWidthStr as _;
 use web::{LIVE, NOW, at, matches_snapshot, run_ref};
 
@@ -202,4 +212,272 @@ fn good_again_and_nobody_knows() {
     lost.run.run = run_ref("open-im/production#31");
     lost.environment = Some(EnvironmentName::new("production").unwrap());
     snapshot("unknown.txt", &message::unknown(&lost, &frame()));
+}
+
+/// A request that is open, a failed run and a finished one; letters go out as `settings` says.
+struct Post {
+    house: House,
+    context: DeliverContext,
+    now: shipbell::model::time::Timestamp,
+}
+
+impl Post {
+    async fn new(change: impl FnOnce(&mut MailSettings)) -> Self {
+        let now = "2026-11-26T08:30:00Z";
+        let house = House::new(JOBS, now).await;
+        house.push(web::commit(LIVE, "fix: caf\u{e9}\r\nBcc: all@example.org\u{1b}]0;x\u{7}", "dora")).await;
+        let failing = (b"\x1b[31mFAIL\x1b[0m \xff online_test.go:88\r\n".to_vec(), Outcome::Failed);
+        house.stage.lock().unwrap().plays.insert("test".into(), failing);
+        house.push(web::commit(web::NEW, "break it", "chen")).await;
+        let mut sources = house.sources().await;
+        let mut catalog = Catalog::clone(&sources.catalog);
+        change(&mut catalog.settings.mail);
+        sources.catalog = Arc::new(catalog);
+        let context =
+            DeliverContext { sources, credentials: house.layout.credentials(), mail_dir: house.layout.mail_dir() };
+        Self { house, context, now: at(now) }
+    }
+
+    async fn send(&self, id: u64, kind: LetterKind, to: &str) -> Result<(), Undelivered> {
+        let state = LetterState::Waiting { not_before: self.now, last_error: None };
+        let letter = Letter { id, kind, to: to.into(), created_at: self.now, state, attempts: 0 };
+        deliver(&letter, &self.context, self.now).await
+    }
+
+    fn approval(&self) -> LetterKind {
+        let slot = self.house.request(1).slots[0].id.clone();
+        LetterKind::Approval { request: 1, slot }
+    }
+
+    fn failure() -> LetterKind {
+        LetterKind::Failure { run: run_ref("open-im/test#2") }
+    }
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Headers and encoding that every mail must have.
+fn holds(raw: &[u8]) {
+    let text = std::str::from_utf8(raw).expect("mails are ASCII");
+    assert!(text.is_ascii() && text.lines().all(|line| line.len() <= 200), "{text}");
+    let head = text.split("\r\n\r\n").next().unwrap();
+    assert!(!head.to_lowercase().contains("\r\nbcc:"), "{head}");
+    for name in [
+        "Auto-Submitted: auto-generated",
+        "X-Auto-Response-Suppress: All",
+        "MIME-Version: 1.0",
+        "Message-ID: <letter.",
+        "List-Id: open-im/",
+        "X-Shipbell-Run: open-im/",
+        "References: <",
+        "In-Reply-To: <",
+    ] {
+        assert!(head.contains(name), "{name} is not in\n{head}");
+    }
+    assert_eq!(text.matches("Content-Transfer-Encoding: quoted-printable").count(), 2, "{text}");
+    assert!(text.contains("multipart/alternative"));
+}
+
+#[tokio::test]
+async fn a_directory_takes_mails_whole_and_each_once() {
+    let post = Post::new(|_| {}).await;
+    post.send(7, post.approval(), "anna@example.org").await.unwrap();
+    post.send(7, post.approval(), "anna@example.org").await.unwrap();
+    post.send(8, Post::failure(), "ops@example.org").await.unwrap();
+    let folder = post.house.layout.mail_dir();
+    assert_eq!(files(&folder), ["0007-approval-r-1.eml", "0008-failure-open-im.test.2.eml"]);
+
+    let raw = std::fs::read(folder.join("0007-approval-r-1.eml")).unwrap();
+    holds(&raw);
+    let mail = MessageParser::default().parse(&raw).unwrap();
+    let text = mail.body_text(0).unwrap();
+    assert!(text.contains(&format!("http://{}{}", post.house.address, post.house.link(1, "anna"))), "{text}");
+    assert!(text.contains("- fix: café Bcc: all@example.org (dora)"), "{text}");
+    assert_eq!(mail.message_id(), Some("letter.7.approval.request.1@example.org"));
+    assert_eq!(mail.references().as_text(), Some("request.1@example.org"));
+    assert_eq!(mail.header_raw("X-Shipbell-Request").map(str::trim), Some("r-1"));
+    assert!(mail.html_part(0).unwrap().contents().starts_with(b"<!DOCTYPE html>"));
+
+    let raw = std::fs::read(folder.join("0008-failure-open-im.test.2.eml")).unwrap();
+    holds(&raw);
+    let mail = MessageParser::default().parse(&raw).unwrap();
+    let text = mail.body_text(0).unwrap();
+    assert_eq!(mail.subject(), Some("FAILED open-im/test#2 7848d7c in make test"));
+    assert!(text.contains("FAIL \u{fffd} online_test.go:88") && text.contains("Last ok: #1, 3f9d0aa"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_over_is_not_sent_and_what_cannot_be_written_waits() {
+    let post = Post::new(|_| {}).await;
+    let open = post.approval();
+    post.house.at("2026-11-30T08:30:00Z").await;
+    let error = post.send(1, open.clone(), "anna@example.org").await.unwrap_err();
+    assert!(error.for_good && error.why.contains("already decided"), "{error}");
+    let error = post.send(2, LetterKind::Approval { request: 9, slot: "x".into() }, "a@example.org").await.unwrap_err();
+    assert!(error.for_good, "{error}");
+    let error = post.send(3, Post::failure(), "ops@example.org\r\nRCPT TO:<x@example.org>").await.unwrap_err();
+    assert!(error.for_good && error.why.contains("no mail address"), "{error}");
+
+    // A directory that cannot be: a file stands in its way. (Root may write everywhere else.)
+    std::fs::write(post.house.layout.mail_dir(), "").unwrap();
+    let error = post.send(4, Post::failure(), "ops@example.org").await.unwrap_err();
+    assert!(!error.for_good && error.why.contains("cannot write"), "{error}");
+    std::fs::remove_file(post.house.layout.mail_dir()).unwrap();
+    post.send(4, Post::failure(), "ops@example.org").await.unwrap();
+}
+
+/// aiosmtpd, a real SMTP server; ends with the test.
+struct Sink {
+    server: Child,
+    port: u16,
+    out: tempfile::TempDir,
+}
+
+impl Sink {
+    fn new(more: &[&Path]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/smtp-sink.py");
+        let out = tempfile::tempdir().unwrap();
+        let mut command = Command::new("/usr/bin/python3");
+        command
+            .arg(script)
+            .arg(out.path())
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut server = command.spawn().expect("python3 is needed: apt-get install python3-aiosmtpd");
+        let mut line = String::new();
+        let mut reader = std::io::BufReader::new(server.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+        let port = line.trim().parse().expect("aiosmtpd is needed: apt-get install python3-aiosmtpd");
+        Self { server, port, out }
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.out.path().join(name)).unwrap()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_real_server_gets_the_mail_and_its_refusals_are_understood() {
+    let sink = Sink::new(&[]);
+    let port = sink.port;
+    let by_smtp = move |mail: &mut MailSettings| {
+        (mail.transport, mail.tls, mail.host, mail.port) = (Transport::Smtp, MailTls::None, "127.0.0.1".into(), port);
+    };
+    let post = Post::new(by_smtp).await;
+    post.send(1, post.approval(), "anna@example.org").await.unwrap();
+    assert_eq!(sink.read("001.env"), "from=shipbell@example.org to=['anna@example.org'] tls=False user=-\n");
+    holds(sink.read("001.eml").as_bytes());
+
+    let gone = post.send(2, Post::failure(), "gone@example.org").await.unwrap_err();
+    assert!(gone.for_good && gone.why.contains("no such user here"), "{gone}");
+    let later = post.send(3, Post::failure(), "later@example.org").await.unwrap_err();
+    assert!(!later.for_good && later.why.contains("greylisted"), "{later}");
+    drop(sink);
+    let refused = post.send(4, Post::failure(), "anna@example.org").await.unwrap_err();
+    assert!(!refused.for_good && refused.why.contains(&format!("127.0.0.1:{port}")), "{refused}");
+    assert!(refused.why.to_lowercase().contains("refused"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_or_talks_nonsense_is_tried_again() {
+    for greeting in ["", "hello?\r\n", "554 no service here\r\n", "220 ok\r\n502 what\r\n502 what\r\n"] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, greeting.as_bytes()).await;
+        });
+        let post = Post::new(move |mail| {
+            (mail.transport, mail.tls, mail.host, mail.port) =
+                (Transport::Smtp, MailTls::None, "127.0.0.1".into(), port);
+        });
+        let error = post.await.send(1, Post::failure(), "anna@example.org").await.unwrap_err();
+        assert!(!error.for_good, "{greeting:?}: {error}");
+    }
+}
+
+/// Which certificates are trusted is said by the environment, so the sending is done by this test once more,
+/// in a process of its own.
+#[tokio::test]
+async fn passwords_travel_encrypted_and_to_the_right_server_only() {
+    if let Ok(port) = std::env::var("SHIPBELL_TEST_SMTP_PORT") {
+        return send_encrypted(port.parse().unwrap()).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .args([key.as_os_str(), "-out".as_ref(), cert.as_os_str()])
+        .output()
+        .expect("openssl is needed: apt-get install openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let again = |sink: &Sink, tls: &[(&str, &str)]| {
+        let done = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "passwords_travel_encrypted_and_to_the_right_server_only", "--nocapture"])
+            .env("SHIPBELL_TEST_SMTP_PORT", sink.port.to_string())
+            .env("SSL_CERT_FILE", &cert)
+            .env_remove("SSL_CERT_DIR")
+            .envs(tls.iter().copied())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    let wrapped = Sink::new(&[&cert, &key, Path::new("tls")]);
+    again(&wrapped, &[("SHIPBELL_TEST_SMTP_TLS", "1")]);
+    assert_eq!(wrapped.read("001.env"), "from=shipbell@example.org to=['anna@example.org'] tls=True user=-\n");
+    let sink = Sink::new(&[&cert, &key]);
+    again(&sink, &[]);
+    assert_eq!(sink.read("001.env"), "from=shipbell@example.org to=['anna@example.org'] tls=True user=ci\n");
+    assert_eq!(files(sink.out.path()).len(), 2, "one mail, and no other");
+}
+
+async fn send_encrypted(port: u16) {
+    if std::env::var_os("SHIPBELL_TEST_SMTP_TLS").is_some() {
+        let by_tls = move |mail: &mut MailSettings| {
+            (mail.transport, mail.tls, mail.host, mail.port) =
+                (Transport::Smtp, MailTls::Tls, "localhost".into(), port);
+        };
+        return Post::new(by_tls).await.send(1, Post::failure(), "anna@example.org").await.unwrap();
+    }
+    let settings = move |host: &str, tls: MailTls| {
+        let host = host.to_owned();
+        move |mail: &mut MailSettings| {
+            (mail.transport, mail.tls, mail.host, mail.port) = (Transport::Smtp, tls, host, port);
+            mail.username = Some("ci".into());
+            mail.credential = Some("smtp-password".into());
+        }
+    };
+    let post = Post::new(settings("localhost", MailTls::Starttls)).await;
+    let unread = post.send(1, Post::failure(), "anna@example.org").await.unwrap_err();
+    assert!(!unread.for_good && unread.why.contains("smtp-password"), "{unread}");
+    let credentials = post.house.layout.credentials();
+    std::fs::create_dir_all(&credentials).unwrap();
+    std::fs::write(credentials.join("smtp-password"), "wrong\n").unwrap();
+    let wrong = post.send(1, Post::failure(), "anna@example.org").await.unwrap_err();
+    assert!(!wrong.for_good, "a password is mended in the configuration: {wrong}");
+    std::fs::write(credentials.join("smtp-password"), "s3cret\n").unwrap();
+    post.send(1, Post::failure(), "anna@example.org").await.unwrap();
+
+    let other = Post::new(settings("127.0.0.1", MailTls::Starttls)).await;
+    let credentials = other.house.layout.credentials();
+    std::fs::create_dir_all(&credentials).unwrap();
+    std::fs::write(credentials.join("smtp-password"), "s3cret").unwrap();
+    let error = other.send(2, Post::failure(), "anna@example.org").await.unwrap_err();
+    assert!(!error.for_good && error.why.contains("certificate"), "not this name's: {error}");
 }

@@ -20,8 +20,8 @@ use crate::model::time::Timestamp;
 use crate::report::message::Mail;
 use crate::report::{DeliverContext, Undelivered, display};
 
-/// A server that says nothing for so long is not there.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A server with which nothing is agreed within this time is not there.
+const CONNECTING_MAX: Duration = Duration::from_secs(30);
 
 /// One letter, from the first byte to the last answer.
 const SENDING_MAX: Duration = Duration::from_secs(120);
@@ -161,8 +161,9 @@ fn place(settings: &Settings) -> String {
 
 async fn over_smtp(message: &Message, settings: &Settings, password: Option<Credentials>) -> Result<(), Undelivered> {
     // Until the envelope is offered, a refusal says something of us or the server, not of the letter.
-    let mut connection = connect(settings, password)
+    let mut connection = tokio::time::timeout(CONNECTING_MAX, connect(settings, password))
         .await
+        .map_err(|_| Undelivered::later(format!("{}: no answer in {} s", place(settings), CONNECTING_MAX.as_secs())))?
         .map_err(|error| Undelivered::later(format!("{}: {}", place(settings), chain(&error))))?;
     let sent = connection.send(message.envelope(), &message.formatted()).await;
     // The answer to QUIT changes nothing: the server has taken the mail or has not.
@@ -186,7 +187,8 @@ async fn connect(
     };
     let server = (settings.host.as_str(), port(settings));
     let wrapped = tls.clone().filter(|_| settings.tls == MailTls::Tls);
-    let mut connection = AsyncSmtpConnection::connect_tokio1(server, Some(SILENCE_MAX), &hello, wrapped, None).await?;
+    let mut connection =
+        AsyncSmtpConnection::connect_tokio1(server, Some(CONNECTING_MAX), &hello, wrapped, None).await?;
     if let Some(tls) = tls.filter(|_| settings.tls == MailTls::Starttls) {
         connection.starttls(tls, &hello).await?;
     }

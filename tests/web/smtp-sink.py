@@ -1,5 +1,6 @@
 # A real SMTP server for tests/mail.rs: aiosmtpd on a port of its own choice.
-# Usage: smtp-sink.py OUT-DIRECTORY [CERTIFICATE KEY]   with the two: STARTTLS and AUTH are required.
+# Usage: smtp-sink.py OUT-DIRECTORY [CERTIFICATE KEY [tls]]
+# With a certificate STARTTLS and AUTH are required; with the word `tls` it is spoken from the first byte.
 # Prints its port. Refuses gone@ for good (550), later@ for now (451); writes the rest to OUT-DIRECTORY.
 import ssl, sys, time
 from aiosmtpd.controller import Controller
@@ -24,7 +25,7 @@ class Handler:
             file.write(envelope.content)
         with open(f"{out}/{count:03}.env", "w") as file:
             user = session.auth_data.login.decode() if session.auth_data else "-"
-            file.write(f"from={envelope.mail_from} to={envelope.rcpt_tos} tls={session.ssl is not None} user={user}\n")
+            file.write(f"from={envelope.mail_from} to={envelope.rcpt_tos} tls={session.ssl is not None or 'tls' in sys.argv} user={user}\n")
         return "250 OK"
 
 
@@ -37,7 +38,9 @@ more = {}
 if len(sys.argv) > 2:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sys.argv[2], sys.argv[3])
-    more = dict(tls_context=context, require_starttls=True, auth_required=True, authenticator=login, auth_require_tls=True)
+    more = dict(ssl_context=context)
+    if len(sys.argv) < 5:
+        more = dict(tls_context=context, require_starttls=True, auth_required=True, authenticator=login, auth_require_tls=True)
 
 
 class AnyPort(Controller):
