@@ -31,7 +31,7 @@ class Handler:
 
 def login(server, session, envelope, mechanism, data):
     good = isinstance(data, LoginPassword) and data.login == b"ci" and data.password == b"s3cret"
-    return AuthResult(success=good, auth_data=data if good else None)
+    return AuthResult(success=good, handled=False, auth_data=data if good else None)
 
 
 more = {}
