@@ -260,7 +260,7 @@ impl Loop {
                     }
                 }
                 Message::Look(look) => look(&self.world, self.stage.lock().unwrap().now),
-                Message::Reload(_) | Message::Poll(_) => {}
+                Message::Reload(_) | Message::Poll(_) | Message::Chore(_) => {}
                 Message::Stop => break,
             }
         }
