@@ -315,7 +315,9 @@ async fn tail(app: &App, facts: &Facts) -> Vec<String> {
     let cut_in = from > step.log_from;
     let Ok((bytes, _)) = log_bytes(app, &facts.run.run, step.attempt, from, to - from).await else { return Vec::new() };
     let text = display::plain_bytes(&bytes);
-    let mut lines: Vec<String> = text.lines().skip(usize::from(cut_in)).map(str::to_owned).collect();
+    let lines = text.lines().skip(usize::from(cut_in));
+    // What the supervisor says of the step is told beside it.
+    let mut lines: Vec<String> = lines.filter(|line| !line.starts_with("=== step ")).map(str::to_owned).collect();
     lines.drain(..lines.len().saturating_sub(TAIL_LINES));
     lines
 }

@@ -3,6 +3,7 @@
 
 use super::support::origin::Origin;
 use super::support::robot::Robot;
+use super::support::wait_for;
 use super::{product, settings};
 
 fn tested(url: &str, branch: &str) -> String {
@@ -37,15 +38,16 @@ fn repositories_and_init_configs_that_do_not_fit_are_told() {
     for (name, url) in &cases {
         robot.job_file(name, &tested(url, "main"));
     }
-    robot.job_file("broken", "[repo]\nurl = 1\n");
+    robot.job_file("broken", "[repo]\nurl = 1\n[job.test]\nsteps = \"true\"\n");
     robot.start();
 
     let find = |subject: &str, text: &str| {
-        robot.wait_until(&["status"], text);
-        let status = robot.json(&["status"]);
-        let items = status["attention"].as_array().unwrap();
-        let found = items.iter().any(|item| item["subject"] == subject && item.to_string().contains(text));
-        assert!(found, "nothing of {subject} and {text:?} in {status:#}");
+        let seen = || {
+            let status = robot.json(&["status"]);
+            let mut items = status["attention"].as_array().into_iter().flatten();
+            items.any(|item| item["subject"] == subject && item.to_string().contains(text)).then_some(())
+        };
+        wait_for(&format!("{subject}: {text}"), seen, || robot.run(&["status"]).out);
     };
     find("gone", "is not there");
     find("branch", "mian");
@@ -106,7 +108,9 @@ fn a_mail_that_cannot_be_written_stays_and_is_shown() {
     robot.write("var/lib/shipbell/db/mail", "");
     robot.start();
     let status = robot.wait_until(&["status"], "1 mail undelivered");
-    assert!(status.contains("ops@example.org") && status.contains("is tried again"), "{status}");
+    assert!(status.contains("ops@example.org") && status.contains("shipbell/db/mail"), "{status}");
     let view = robot.json(&["status"]);
     assert_eq!(view["undelivered"], 1, "{view:#}");
+    let told = view["attention"].to_string();
+    assert!(told.contains("undelivered after ") && told.contains("is tried again"), "{told}");
 }

@@ -171,7 +171,7 @@ impl Stage {
         }
         match removed {
             Ok(()) => {
-                Ok("\nThe daemon is ended and the directory removed. To look around: shipbell demo --keep\n".into())
+                Ok("\nThe daemon is ended and the directory removed.\nTo look around: shipbell demo --keep\n".into())
             }
             Err(error) => Err(Failure::other(format!("cannot remove {root}: {error}"))),
         }

@@ -208,7 +208,7 @@ async fn stopped(stage: &mut Stage, teller: &Teller, good: &CommitId, broken: &C
     if row.outcome != Some(Outcome::Failed) {
         return Err(Failure::other(format!("{} should have failed, and it {}", row.run, row.state)));
     }
-    teller.happened(Tone::Bad, &row.run.to_string(), &format!("FAILED {}", safe_line(&row.reason)), &took)?;
+    teller.happened(Tone::Bad, &row.run.to_string(), &format!("FAILED: {}", safe_line(&row.reason)), &took)?;
     let view: RunView = stage.client.get(&format!("/api/v1/runs/{}", row.run.id())).await?;
     for line in &view.tail {
         teller.detail(&safe(line))?;

@@ -5,7 +5,10 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use super::super::exit::Failure;
-use super::super::paint::{Cell, Screen, Table, Tone};
+use super::super::paint::{Cell, Screen, Table, Tone, WIDTH, wrap};
+
+/// Where what happened stands in a line.
+const INDENT: usize = 28;
 
 /// Tells, and remembers what it told.
 pub(super) struct Teller {
@@ -28,13 +31,15 @@ impl Teller {
         let at = self.began.elapsed();
         self.told.borrow_mut().push((at, who.to_owned(), what.to_owned(), took.to_owned()));
         let took = if took.is_empty() { String::new() } else { format!(" ({took})") };
-        let what = self.screen.paint(tone, what);
-        self.plain(&format!("{:>5.1}s  {who:<18}  {what}{took}\n", at.as_secs_f64()))
+        let lines = wrap(&format!("{what}{took}"), WIDTH - INDENT);
+        let lines: Vec<String> = lines.iter().map(|line| self.screen.paint(tone, line)).collect();
+        let lines = lines.join(&format!("\n{:INDENT$}", ""));
+        self.plain(&format!("{:>5.1}s  {who:<18}  {lines}\n", at.as_secs_f64()))
     }
 
     /// A line under the last one.
     pub fn detail(&self, text: &str) -> Result<(), Failure> {
-        self.plain(&format!("{:>28}{}\n", "", self.screen.paint(Tone::Faint, text)))
+        self.plain(&format!("{:INDENT$}{}\n", "", self.screen.paint(Tone::Faint, text)))
     }
 
     /// All of it once more, in columns.

@@ -17,7 +17,7 @@ pub(super) fn attention(world: &World, rows: &Rows, now: Timestamp) -> Vec<Atten
     let mut found = requests(world, now);
     found.extend(unclear(world));
     found.extend(held(world, now));
-    found.extend(failing(world));
+    found.extend(failing(world, rows));
     found.extend(files(world));
     found.extend(sources(world));
     found.extend(letters(rows));
@@ -100,7 +100,7 @@ fn held(world: &World, now: Timestamp) -> Vec<AttentionView> {
 }
 
 /// Jobs whose last end was bad: on the pipeline's main branch, or without a branch.
-fn failing(world: &World) -> Vec<AttentionView> {
+fn failing(world: &World, rows: &Rows) -> Vec<AttentionView> {
     let mut found: Vec<&Failing> = Vec::new();
     for (name, live) in &world.live {
         let main = main_ref(world, name);
@@ -111,13 +111,22 @@ fn failing(world: &World) -> Vec<AttentionView> {
         found.extend(live.failing.values().filter(counts).filter(|failing| world.job(&failing.job).is_some()));
     }
     found.sort_by_key(|failing| failing.since);
+    let why = |failing: &Failing| {
+        let run = rows.recent.get(&failing.job)?.iter().find(|run| run.run == failing.run)?;
+        let end = run.finished().filter(|end| !end.reason.is_empty())?;
+        Some(format!(": {}", end.reason.lines().next().unwrap_or_default()))
+    };
     let say = |failing: &Failing| {
-        let times = if failing.count == 1 { String::new() } else { format!(" {} times", failing.count) };
+        let times = match failing.count {
+            1 => String::new(),
+            n => format!(" {n} times, last #{}", failing.run.number),
+        };
+        let text = format!("FAILED{times}{}", why(failing).unwrap_or_default());
         AttentionView {
             since: Some(failing.since),
             command: Some(format!("shipbell show {}", failing.run)),
             run: Some(failing.run.clone()),
-            ..one(AttentionKind::Failing, &failing.job, format!("FAILED{times}, last #{}", failing.run.number))
+            ..one(AttentionKind::Failing, &failing.job, text)
         }
     };
     found.into_iter().map(say).collect()
@@ -147,7 +156,6 @@ fn sources(world: &World) -> Vec<AttentionView> {
         if let Some((since, problem)) = &live.problem {
             found.push(AttentionView {
                 since: Some(*since),
-                more: vec![repo.url.clone()],
                 command: Some(format!("shipbell poll {name}")),
                 ..one(AttentionKind::Source, name, problem.clone())
             });
