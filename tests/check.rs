@@ -165,7 +165,7 @@ fn every_mistake_of_a_file_is_told_at_once_and_good_files_beside_it_load() {
     assert_eq!(of("five").count(), 7, "{}", site.messages(&loaded));
     assert_eq!(of("other").count(), 1);
     assert_eq!(pipeline(&loaded, "good").state, PipelineState::Ok);
-    let PipelineState::Off { why } = &pipeline(&loaded, "five").state else { panic!("not off") };
+    let PipelineState::Off { why, .. } = &pipeline(&loaded, "five").state else { panic!("not off") };
     assert_eq!(why, "five.toml:2:7 this is no address of a repository (and 6 more)");
 }
 
@@ -198,7 +198,9 @@ fn a_file_that_breaks_keeps_its_last_good_version_also_across_a_restart() {
     }
     fs::remove_file(site.jobs_d("shop.toml")).unwrap();
     let loaded = site.reload();
-    assert!(matches!(&pipeline(&loaded, "shop").state, PipelineState::Off { why } if why.ends_with("is gone")));
+    assert!(
+        matches!(&pipeline(&loaded, "shop").state, PipelineState::Off { why, gone: true } if why.ends_with("is gone"))
+    );
     assert!(site.reload().catalog.pipelines.is_empty());
 }
 

@@ -46,7 +46,10 @@ fn scenario(name: &str) {
     for (from, to) in binds {
         boot.arg("--bind").arg(format!("{}:{to}", from.display()));
     }
-    boot.arg("--journal").arg(&journal).args(["--timeout", "120"]).arg(target().join("systemd-root"));
+    boot.arg("--journal")
+        .arg(&journal)
+        .args(["--timeout", "180", "--packages", "git make"])
+        .arg(target().join("systemd-root"));
     boot.args(["--", "bash", &format!("/usr/lib/shipbell-test/{name}.sh")]);
     let output = boot.output().expect("tests/systemd-boot.sh can be started");
     let failed = format!("{name}: {}, journal in {}\n{}", output.status, journal.display(), said(&output));
@@ -69,4 +72,19 @@ fn systemd_accepts_the_unit() {
 #[test]
 fn users_and_directories_are_made_as_the_unit_needs_them() {
     scenario("install");
+}
+
+#[test]
+fn a_run_goes_on_while_the_daemon_is_restarted_killed_and_stopped() {
+    scenario("restart");
+}
+
+#[test]
+fn systemd_hears_of_readiness_reloads_hangs_and_hopeless_starts() {
+    scenario("reload");
+}
+
+#[test]
+fn steps_are_users_of_their_own_who_reach_what_is_theirs() {
+    scenario("runs");
 }

@@ -52,7 +52,9 @@ pub fn load(layout: &Layout, trust: &Trust, last_good: &BTreeMap<PipelineName, P
     }
     for (name, old) in last_good.iter().filter(|(name, _)| !found.contains_key(name)) {
         let why = format!("its file {} is gone", old.file.display());
-        catalog.pipelines.insert(name.clone(), Pipeline { state: PipelineState::Off { why }, ..old.clone() });
+        catalog
+            .pipelines
+            .insert(name.clone(), Pipeline { state: PipelineState::Off { why, gone: true }, ..old.clone() });
     }
     if let Basis::Good(shared) = basis {
         (catalog.settings, catalog.people) = (shared.settings, shared.people);
@@ -162,7 +164,7 @@ fn one(
     let problems = problems.into_iter().map(|problem| Problem { pipeline: Some(name.clone()), ..problem }).collect();
     let state = match (fallback, last_good) {
         (Fallback::LastGood(problem), Some(_)) => PipelineState::LastGood { problem },
-        (Fallback::LastGood(why), None) | (Fallback::Off(why), _) => PipelineState::Off { why },
+        (Fallback::LastGood(why), None) | (Fallback::Off(why), _) => PipelineState::Off { why, gone: false },
     };
     let pipeline = match last_good {
         Some(older) => Pipeline { file: path.to_owned(), state, ..older.clone() },

@@ -32,6 +32,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     let executor = Executor::new(&layout.runs_dir, &layout.executor_dir, &layout.homes(), &options.binary)
         .map_err(Failure::io("cannot make the executor's directories"))?;
     let mut loaded = reload::load(&options, &executor).map_err(Failure::io("cannot keep the job definitions"))?;
+    let broken = reload::broken(&loaded);
     let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir)
         .map_err(|error| Failure::Other(error.to_string()))?;
     let keys = Arc::new(keys);
@@ -75,12 +76,6 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         }
     };
     info!("pages and approval links on http://{address}, commands on {}", layout.control_socket().display());
-    let broken = loaded
-        .problems
-        .iter()
-        .filter_map(|problem| problem.pipeline.as_ref())
-        .collect::<std::collections::BTreeSet<_>>()
-        .len();
     Ok(Daemon {
         options,
         store,

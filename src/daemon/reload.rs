@@ -1,6 +1,7 @@
 //! The configuration, read at the start and at every reload. The executor learns the definitions and
 //! the last good version of each file is kept before the core hears of them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -40,16 +41,21 @@ pub(super) fn name_address(catalog: &mut Catalog, address: &str) {
 }
 
 pub(super) fn report(loaded: &Loaded) -> ReloadReport {
-    let (ok, broken) = counts(&loaded.catalog);
+    let ok = loaded.catalog.pipelines.values().filter(|pipeline| pipeline.state == PipelineState::Ok).count();
     ReloadReport {
         files_ok: ok,
-        files_broken: broken,
+        files_broken: broken(loaded),
         problems: loaded.problems.iter().map(|problem| problem.text.clone()).collect(),
     }
 }
 
-/// Pipelines whose file is followed, and those whose file is not.
-pub(super) fn counts(catalog: &Catalog) -> (usize, usize) {
+/// Nothing was taken in, the files themselves may be good.
+pub(super) fn failed(catalog: &Catalog, text: String) -> ReloadReport {
     let ok = catalog.pipelines.values().filter(|pipeline| pipeline.state == PipelineState::Ok).count();
-    (ok, catalog.pipelines.len() - ok)
+    ReloadReport { files_ok: ok, files_broken: 1, problems: vec![text] }
+}
+
+/// Files with mistakes: job files and shipbell.toml.
+pub(super) fn broken(loaded: &Loaded) -> usize {
+    loaded.problems.iter().map(|problem| &problem.file).collect::<BTreeSet<_>>().len()
 }

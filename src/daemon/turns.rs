@@ -102,10 +102,9 @@ impl Daemon {
                 Message::Event(event, asker) => events.push((*event, asker)),
                 Message::Look(look) => looks.push(look),
                 Message::Reload(reply) => {
-                    if let Some((event, report)) = self.reload().await {
-                        events.push((event, None));
-                        reloads.push((reply, report));
-                    }
+                    let (event, report) = self.reload().await;
+                    events.extend(event.map(|event| (event, None)));
+                    reloads.push((reply, report));
                 }
                 Message::Poll(pipeline) => self.poller.poke(&pipeline),
                 Message::Chore(chore) => {
@@ -198,25 +197,25 @@ impl Daemon {
         }
     }
 
-    async fn reload(&mut self) -> Option<(Event, crate::inbox::ReloadReport)> {
+    async fn reload(&mut self) -> (Option<Event>, crate::inbox::ReloadReport) {
         self.tell_systemd(&[NotifyState::Reloading, NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Ready)]);
         let (options, executor) = (self.options.clone(), self.executor.clone());
         let loaded = tokio::task::spawn_blocking(move || reload::load(&options, &executor)).await;
         self.tell_systemd(&[NotifyState::Ready]);
-        match loaded {
+        let error = match loaded {
             Ok(Ok(mut loaded)) => {
                 reload::name_address(&mut loaded.catalog, &self.address);
                 let report = reload::report(&loaded);
                 self.broken = report.files_broken;
                 info!("reloaded: {} files ok, {} broken", report.files_ok, report.files_broken);
-                Some((Event::Reloaded { catalog: Arc::new(loaded.catalog) }, report))
+                return (Some(Event::Reloaded { catalog: Arc::new(loaded.catalog) }), report);
             }
-            Ok(Err(error)) => {
-                error!("not reloaded, the configuration of before stays: {error}");
-                None
-            }
-            Err(_panicked) => None,
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked.to_string(),
+        };
+        let text = format!("not reloaded, the configuration of before stays: {error}");
+        error!("{text}");
+        (None, reload::failed(&self.world.scratch.catalog, text))
     }
 
     /// Tells the poller what to ask and what is known.

@@ -97,7 +97,17 @@ pub enum PipelineState {
     /// Owner or mode unsafe, file gone, or broken with no good version: nothing starts.
     Off {
         why: String,
+        /// Its file was taken away: somebody's wish, not a mistake to be mended.
+        gone: bool,
     },
+}
+
+impl PipelineState {
+    /// The file is there and is not followed.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        !matches!(self, Self::Ok | Self::Off { gone: true, .. })
+    }
 }
 
 /// The repository of a pipeline, as the poller needs it.

@@ -27,7 +27,7 @@ pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
     let timed: Vec<_> =
         pipeline.jobs.values().map(|job| job.definition.clone()).filter(|d| d.timed() && !d.manual).collect();
     let off = match &pipeline.state {
-        crate::model::catalog::PipelineState::Off { why } => Some(format!("pipeline off: {why}")),
+        crate::model::catalog::PipelineState::Off { why, .. } => Some(format!("pipeline off: {why}")),
         _ => None,
     };
     for definition in timed {

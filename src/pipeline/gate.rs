@@ -58,7 +58,7 @@ pub fn gate(world: &World, run: &Run, now: Timestamp) -> Gate {
     let RunState::Queued { not_before, confirmed_by } = &run.state else { return wait("it is not queued") };
     let key = &run.run.job;
     let Some(pipeline) = world.pipeline(&key.pipeline) else { return wait("pipeline off: its file is gone") };
-    if let PipelineState::Off { why } = &pipeline.state {
+    if let PipelineState::Off { why, .. } = &pipeline.state {
         return wait(format!("pipeline off: {why}"));
     }
     let Some(job) = pipeline.jobs.get(&key.job) else {

@@ -25,7 +25,7 @@ pub fn run(draft: &mut Draft<'_>, request: &RunRequest) -> Reply {
     let Some(pipeline) = draft.world.pipeline(&key.pipeline) else {
         return not_found(format!("there is no pipeline `{}`: shipbell status lists them", key.pipeline));
     };
-    if let PipelineState::Off { why } = &pipeline.state {
+    if let PipelineState::Off { why, .. } = &pipeline.state {
         return conflict(format!("pipeline {} is off: {why}", key.pipeline));
     }
     let Some(job) = pipeline.jobs.get(&key.job) else {

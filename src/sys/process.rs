@@ -346,10 +346,29 @@ impl Handle {
 /// changed its environment is not found, so this never proves that nothing is left.
 #[must_use]
 pub fn kill_marked(entry: &[u8]) -> usize {
-    kill_where(|process, _| {
-        let marked = |env: Vec<u8>| env.split(|byte| *byte == 0).any(|found| found == entry);
-        std::fs::read(process.join("environ")).is_ok_and(marked)
+    let look = || {
+        kill_where(|process, _| {
+            let marked = |env: Vec<u8>| env.split(|byte| *byte == 0).any(|found| found == entry);
+            environment_of(process).is_ok_and(marked)
+        })
+    };
+    // A thread of its own, as it changes with whose rights it reads.
+    std::thread::scope(|scope| {
+        let looking = std::thread::Builder::new().spawn_scoped(scope, look);
+        looking.ok().and_then(|thread| thread.join().ok()).unwrap_or(0)
     })
+}
+
+/// Root without CAP_SYS_PTRACE, as the unit has it, may read the environment of nobody else: it is read
+/// with the rights of the process's own user. Changes this thread.
+fn environment_of(process: &Path) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::MetadataExt as _;
+    if Uid::effective().is_root() {
+        let of = std::fs::metadata(process)?;
+        nix::unistd::setfsgid(Gid::from_raw(of.gid()));
+        nix::unistd::setfsuid(Uid::from_raw(of.uid()));
+    }
+    std::fs::read(process.join("environ"))
 }
 
 /// Ends what is left of a session that `leader` began at `start`, as far as it belongs to `uid`. This

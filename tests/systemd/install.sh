@@ -19,7 +19,8 @@ check "the unit starts" systemctl start shipbell
 equal "what the daemon has" \
   "0022 /var/lib/shipbell/db /var/cache/shipbell read-only CapBnd: 00000000000000eb NoNewPrivs: 1 shipbell-job" \
   "$(tr -s '\n\t' '  ' </run/seen | sed 's/ $//')"
+check "the group of those who may command it is there" getent group shipbell
 equal "/var/lib/shipbell" "root:root 755" "$(mode_of /var/lib/shipbell)"
-equal "/var/lib/shipbell/db" "root:root 700" "$(mode_of /var/lib/shipbell/db)"
-equal "/var/cache/shipbell" "root:root 755" "$(mode_of /var/cache/shipbell)"
-equal "/var/log/shipbell" "root:root 750" "$(mode_of /var/log/shipbell)"
+equal "/var/lib/shipbell/db" "root:shipbell 700" "$(mode_of /var/lib/shipbell/db)"
+equal "/var/cache/shipbell" "root:shipbell 755" "$(mode_of /var/cache/shipbell)"
+equal "/var/log/shipbell" "root:shipbell 750" "$(mode_of /var/log/shipbell)"

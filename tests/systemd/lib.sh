@@ -56,6 +56,14 @@ another_daemon_than() {
 }
 
 # What is known of runs. RUN is PIPELINE/JOB#NUMBER.
+said() { shipbell logs "$1" | grep -v '^==='; }
 lines_of() { shipbell logs "$1" | grep -c '^line '; }
 log_has() { shipbell logs "$1" | grep -q "$2"; }
 outcome_is() { shipbell show "$1" --json | grep -q "\"outcome\": *\"$2\""; }
+# took_at_least RUN SECONDS: by the times of its first attempt, as they are recorded.
+took_at_least() {
+  local from to
+  from=$(shipbell show "$1" --json | grep -o '"started_at": *"[^"]*"' | head -n 1 | cut -d'"' -f4)
+  to=$(shipbell show "$1" --json | grep -o '"finished_at": *"[^"]*"' | head -n 1 | cut -d'"' -f4)
+  (($(date -d "$to" +%s) - $(date -d "$from" +%s) >= $2)) || fail "$1 ran from $from to $to, less than $2 s"
+}

@@ -140,7 +140,8 @@ fn files(world: &World) -> Vec<AttentionView> {
             command: Some(format!("shipbell check {}", pipeline.file.display())),
             ..one(AttentionKind::File, &pipeline.name, problem.clone())
         }),
-        PipelineState::Off { why } => Some(AttentionView {
+        PipelineState::Off { gone: true, .. } => None,
+        PipelineState::Off { why, gone: false } => Some(AttentionView {
             more: vec!["the pipeline is OFF: runs going on continue, history stays".into()],
             command: Some("shipbell check".into()),
             ..one(AttentionKind::File, &pipeline.name, why.clone())

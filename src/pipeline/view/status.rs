@@ -36,7 +36,7 @@ pub fn status(world: &World, rows: &Rows, site: &SiteView, now: Timestamp) -> St
         now,
         site: site.clone(),
         files_ok: ok,
-        files_broken: catalog.pipelines.len() - ok,
+        files_broken: catalog.pipelines.values().filter(|pipeline| pipeline.state.is_broken()).count(),
         skipped: skipped(catalog),
         undelivered: rows.undelivered.len(),
         disk_free: world.scratch.disk_free,
@@ -56,7 +56,7 @@ fn pipeline_view(world: &World, rows: &Rows, pipeline: &Pipeline, now: Timestamp
     let (state, problem) = match &pipeline.state {
         PipelineState::Ok => (FileState::Ok, None),
         PipelineState::LastGood { problem } => (FileState::LastGood, Some(problem.clone())),
-        PipelineState::Off { why } => (FileState::Off, Some(why.clone())),
+        PipelineState::Off { why, .. } => (FileState::Off, Some(why.clone())),
     };
     PipelineView {
         name: pipeline.name.clone(),
