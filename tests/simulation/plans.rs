@@ -76,7 +76,7 @@ impl Plan {
             10 | 11 => {
                 self.app_state = match (&self.app_state, random.below(2)) {
                     (PipelineState::Ok, 0) => PipelineState::LastGood { problem: "line 3: no".into() },
-                    (PipelineState::Ok, _) => PipelineState::Off { why: "mode 0666".into() },
+                    (PipelineState::Ok, _) => PipelineState::Off { why: "mode 0666".into(), gone: false },
                     _ => PipelineState::Ok,
                 };
             }
