@@ -34,7 +34,7 @@ use robot::Robot;
 use steps::Step;
 
 const SEEDS: u64 = 40;
-const STEPS: usize = 300;
+const STEPS: usize = 200;
 
 /// How a history went: what it reached, what happened step by step, and the rule that was broken.
 struct Outcome {
@@ -74,8 +74,7 @@ fn play(seed: u64, trace: &[Step]) -> Outcome {
 }
 
 fn trace_of(seed: u64) -> Vec<Step> {
-    let mut random = Random::new(seed ^ 0x5eed);
-    (0..STEPS).map(|_| Step::any(&mut random)).collect()
+    Step::history(&mut Random::new(seed ^ 0x5eed), STEPS)
 }
 
 /// Leaves out steps as long as the same rule is broken.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::catalog::Catalog;
 use crate::model::commit::Sighting;
 use crate::model::event::Change;
 use crate::model::job::{CatchUp, Definition, EveryFrom, Hash, Overlap, ScheduleDef, Unchanged};
@@ -72,18 +71,6 @@ fn due_times(draft: &mut Draft<'_>, definition: &Definition, cursor: &Cursor) ->
         draft.world.scratch.dirty.insert(definition.key.pipeline.clone());
     }
     found
-}
-
-/// Every schedule of the catalog. Held by the World, so that `Schedule::parse` finds their patterns parsed.
-#[must_use]
-pub fn parsed(catalog: &Catalog) -> BTreeMap<(String, String), Schedule> {
-    let jobs = catalog.pipelines.values().flat_map(|pipeline| pipeline.jobs.values());
-    let all = jobs.flat_map(|job| &job.definition.schedule);
-    let parse = |def: &ScheduleDef| {
-        let schedule = Schedule::parse(&def.text, &def.zone).ok()?;
-        Some(((def.text.clone(), def.zone.clone()), schedule))
-    };
-    all.filter_map(parse).collect()
 }
 
 /// When a timed job is due next, as its cursor stands; `None` before it was planned for the first time.

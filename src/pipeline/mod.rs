@@ -61,7 +61,6 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::Tick => {}
         Event::Reloaded { catalog } => {
             draft.world.scratch.catalog = catalog.clone();
-            draft.world.scratch.schedules = due::parsed(catalog);
             draft.world.look_at_everything();
         }
         Event::Polled { pipeline, poll } => {

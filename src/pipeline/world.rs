@@ -14,7 +14,6 @@ use crate::model::letter::{Letter, LetterState};
 use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef};
 use crate::model::request::{Request, RequestState};
 use crate::model::run::{Run, StepReport};
-use crate::model::schedule::Schedule;
 use crate::model::time::Timestamp;
 
 /// Sightings kept live per ref; older ones are history.
@@ -53,8 +52,6 @@ pub struct Scratch {
     pub disk_free: Option<u64>,
     /// Steps of running attempts as their facts told them; told again after a restart.
     pub steps: BTreeMap<(RunRef, u32, u32), StepReport>,
-    /// Parsed schedules by text and zone.
-    pub schedules: BTreeMap<(String, String), Schedule>,
     /// Runs that are running, of all pipelines.
     pub running: BTreeSet<RunRef>,
     /// Commits of which a standing or sighting changed since they were last planned.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shipbell::model::event::{Ballot, Event, RunRequest};
 use shipbell::model::name::RunRef;
-use shipbell::model::request::Verdict;
+use shipbell::model::request::{Request, Verdict};
 use shipbell::model::run::Run;
 use shipbell::model::time::Seconds;
 use shipbell::store::RunFilter;
@@ -69,18 +69,18 @@ pub struct Step {
 }
 
 impl Step {
-    pub fn any(random: &mut Random) -> Self {
-        let sum: u64 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
-        let mut at = random.below(sum);
-        let mut kind = Kind::Wake;
-        for (this, weight) in WEIGHTS {
-            if at < *weight {
-                kind = *this;
-                break;
+    /// A history of so many. Each seed has a taste of its own: some kinds come often, some never.
+    pub fn history(random: &mut Random, length: usize) -> Vec<Self> {
+        let mut often = WEIGHTS.to_vec();
+        for (kind, weight) in &mut often {
+            let needed = matches!(kind, Kind::Push | Kind::Poll | Kind::Work | Kind::Hear | Kind::Answer | Kind::Wake);
+            match random.below(8) {
+                0 if !needed => *weight = 0,
+                1..=2 => *weight *= 4,
+                _ => {}
             }
-            at -= weight;
         }
-        Self { kind, die: random.next() }
+        (0..length).map(|_| Self { kind: one_of(&often, random), die: random.next() }).collect()
     }
 
     /// Does it, and then mostly a turn; says what happened.
@@ -137,6 +137,17 @@ impl Step {
     }
 }
 
+fn one_of(often: &[(Kind, u64)], random: &mut Random) -> Kind {
+    let mut at = random.below(often.iter().map(|(_, weight)| weight).sum());
+    for (kind, weight) in often {
+        if at < *weight {
+            return *kind;
+        }
+        at -= weight;
+    }
+    Kind::Wake
+}
+
 fn die(robot: &mut Robot, death: Death) -> String {
     robot.death = Some(death);
     format!("the daemon will die in its next turn: {death:?}")
@@ -187,14 +198,33 @@ pub fn hear(robot: &mut Robot, random: &mut Random) -> String {
     what
 }
 
+/// A commit, seen, and some of its way to production; everybody says yes.
 fn flow(robot: &mut Robot, random: &mut Random) -> Result<String, Fault> {
-    for _ in 0..random.below(40) {
+    let what = if random.one_in(3) { "nothing new".into() } else { push(robot, random) };
+    poll(robot, random);
+    poll(robot, random);
+    let willing = random.one_in(2);
+    for _ in 0..random.below(70) {
         robot.launcher.work(random, robot.now, true);
         hear(robot, random);
         answer(robot, random, true);
+        if willing && random.one_in(6) {
+            agree(robot);
+        }
         robot.turn()?;
     }
-    Ok("a good while".into())
+    Ok(format!("a good while, with {what}"))
+}
+
+fn agree(robot: &mut Robot) {
+    let open = robot.world.live.values().flat_map(|live| live.requests.values()).filter(|request| request.is_open());
+    let ballot = |request: &Request, by: &str| {
+        let (run, request, person) = (request.run.clone(), Some(request.id), Some(by.parse().unwrap()));
+        let (verdict, reason, via) = (Verdict::Approve, String::new(), "mail".into());
+        Event::Voted(Ballot { run, request, person, verdict, reason, via })
+    };
+    let ballots: Vec<Event> = open.flat_map(|request| ["ann", "bob", "joe"].map(|by| ballot(request, by))).collect();
+    robot.inbox.extend(ballots);
 }
 
 fn some_run(robot: &Robot, random: &mut Random) -> Option<Run> {
