@@ -25,7 +25,7 @@ steps = "make deploy"
 [environment.staging]
 approval = "none"
 [environment.production]
-approval = { by = "@release", votes = 1, forbid = "author" }
+approval = { by = "@release", votes = 1, forbid = ["author"] }
 "#;
 
 /// Brings a new commit of main to the request for production; gives the number of its runs.

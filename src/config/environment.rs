@@ -131,21 +131,27 @@ fn approval(entry: &Entry, f: &Findings) -> Said {
     said.map_or(Said::Wrong, |approval| Said::Wanted { approval, by: by.spot.clone() })
 }
 
+/// `forbid = "author"`, alone or in a list.
+fn forbids_author(entry: &Entry, f: &Findings) -> Option<bool> {
+    let mut author = false;
+    for (word, item) in entry.texts(f)? {
+        match word.as_str() {
+            "author" => author = true,
+            "none" => {}
+            _ => {
+                item.refuse("`forbid` takes \"author\"", "who wrote one of the commits may then not vote", f);
+                return None;
+            }
+        }
+    }
+    Some(author)
+}
+
 fn wanted(table: &Table, by: &Entry, f: &Findings) -> Option<Approval> {
     let get = |name: &str| table.get(name);
     let votes = get("votes").map_or(Some(1), |entry| entry.count(1..=20, f));
     let expires = get("expires").map_or(Some(Seconds::hours(72)), |entry| job::above_zero(entry, f));
-    let forbid_author = match get("forbid") {
-        None => Some(false),
-        Some(entry) => match entry.text(f)?.as_str() {
-            "author" => Some(true),
-            "none" => Some(false),
-            _ => {
-                entry.refuse("`forbid` takes \"author\"", "who wrote one of the commits may then not vote", f);
-                None
-            }
-        },
-    };
+    let forbid_author = get("forbid").map_or(Some(false), |entry| forbids_author(entry, f));
     let factor = match get("factor") {
         None => Some(Factor::Word),
         Some(entry) => match entry.word::<Factor>(f)? {

@@ -16,7 +16,7 @@ use crate::inbox::{Inbox, inbox};
 use crate::model::event::Event;
 use crate::report::facts::ReadLog;
 use crate::report::token::Keys;
-use crate::source::{Mirrors, Poller};
+use crate::source::{Mirrors, Poller, PollerHandle, Target};
 use crate::store::Store;
 use crate::sys::{host, lock::Lock};
 
@@ -42,12 +42,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
 
     let (inbox, messages) = inbox();
     let (targets, seen_targets) = watch::channel(Arc::new(Vec::new()));
-    let tell = inbox.clone();
-    let poller = Poller::start(mirrors.clone(), seen_targets, move |event: Event| {
-        let inbox = tell.clone();
-        // The poller waits for nobody: the inbox takes the event in its own time.
-        tokio::spawn(async move { inbox.tell(event).await });
-    });
+    let poller = poller(&mirrors, seen_targets, &inbox);
     let (running, follows) = mpsc::unbounded_channel();
     tokio::spawn(follow::follow(executor.clone(), inbox.clone(), boot_id.clone(), follows));
 
@@ -57,6 +52,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     let catalog = Arc::new(loaded.catalog);
     world.scratch.catalog = catalog.clone();
     let site = http::Site::new(&catalog.settings.public_url(), &address, &host::hostname(), crate::clock::now());
+    let (stop, stopped) = watch::channel(false);
     let app = http::App {
         inbox: inbox.clone(),
         reader: reader.clone(),
@@ -64,17 +60,10 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         keys: keys.clone(),
         site: Arc::new(site),
     };
-    let (stop, stopped) = watch::channel(false);
     tokio::spawn(http::serve_pages(pages, app.clone(), until(stopped.clone())));
     tokio::spawn(http::serve_control(control, app, until(stopped)));
     signals(&inbox)?;
-    let chores = match crate::upkeep::start(&inbox).await {
-        Ok(chores) => Some(chores),
-        Err(error) => {
-            warn!("the daemon's own chores do not run: {error}");
-            None
-        }
-    };
+    let chores = chores(&inbox).await;
     info!("pages and approval links on http://{address}, commands on {}", layout.control_socket().display());
     Ok(Daemon {
         options,
@@ -97,6 +86,30 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         _lock: lock,
         _chores: chores,
     })
+}
+
+/// What is seen goes to the inbox in the order in which it was seen; the poller waits for nobody.
+fn poller(mirrors: &Mirrors, targets: watch::Receiver<Arc<Vec<Target>>>, inbox: &Inbox) -> PollerHandle {
+    let (seen, mut told) = mpsc::unbounded_channel();
+    let inbox = inbox.clone();
+    tokio::spawn(async move {
+        while let Some(event) = told.recv().await {
+            inbox.tell(event).await;
+        }
+    });
+    Poller::start(mirrors.clone(), targets, move |event: Event| {
+        let _ = seen.send(event);
+    })
+}
+
+async fn chores(inbox: &Inbox) -> Option<crate::upkeep::Chores> {
+    match crate::upkeep::start(inbox).await {
+        Ok(chores) => Some(chores),
+        Err(error) => {
+            warn!("the daemon's own chores do not run: {error}");
+            None
+        }
+    }
 }
 
 /// Logs are read through the executor: the daemon has no other way to them.

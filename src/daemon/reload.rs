@@ -25,6 +25,8 @@ pub(super) fn load(options: &Options, executor: &Executor) -> io::Result<Loaded>
         .catalog
         .pipelines
         .values()
+        // What an unsafe or missing file said is not to be started by anybody.
+        .filter(|pipeline| !matches!(pipeline.state, PipelineState::Off { .. }))
         .flat_map(|pipeline| pipeline.jobs.values().map(|job| Arc::clone(&job.definition)))
         .collect();
     executor.learn(&definitions)?;

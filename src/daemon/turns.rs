@@ -8,7 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::clock::{self, Alarm};
 use crate::daemon::{Failure, Options, reload};
@@ -205,6 +205,10 @@ impl Daemon {
         let error = match loaded {
             Ok(Ok(mut loaded)) => {
                 reload::name_address(&mut loaded.catalog, &self.address);
+                let (old, new) = (&self.world.scratch.catalog.settings, &loaded.catalog.settings);
+                if (&old.listen, &old.public_url) != (&new.listen, &new.public_url) {
+                    warn!("`listen` and `public-url` take effect at the next start: systemctl restart shipbell");
+                }
                 let report = reload::report(&loaded);
                 self.broken = report.files_broken;
                 info!("reloaded: {} files ok, {} broken", report.files_ok, report.files_broken);

@@ -82,17 +82,8 @@ fn check_params(definition: &Definition, params: &BTreeMap<String, String>) -> R
             let has = if definition.params.is_empty() { "none".to_owned() } else { names() };
             return Err(format!("{} has no parameter `{name}`; it has {has}", definition.key));
         };
-        if value.contains('\0') || value.len() > 4096 {
-            return Err(format!("the value of `{name}` has a NUL byte or more than 4096 bytes"));
-        }
-        let whole =
-            param.pattern.as_ref().map(|pattern| (pattern, regex_lite::Regex::new(&format!("^(?:{pattern})$"))));
-        match whole {
-            Some((pattern, Ok(regex))) if !regex.is_match(value) => {
-                return Err(format!("`{name}` must match {pattern}; `{value}` does not"));
-            }
-            Some((pattern, Err(_))) => return Err(format!("the pattern {pattern} of `{name}` cannot be used")),
-            _ => {}
+        if let Err(why) = param.accepts(value) {
+            return Err(format!("`{name}` cannot be `{value}`: {why}"));
         }
     }
     let missing =

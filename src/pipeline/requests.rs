@@ -16,7 +16,7 @@ use crate::pipeline::draft::Draft;
 use crate::pipeline::gate::{Gate, gate};
 use crate::pipeline::world::World;
 
-/// How long an approval lives where no window is named.
+/// How long an approval lives where no window is named; freezes do not count.
 const APPROVED_FOR: Seconds = Seconds(7 * 86_400);
 
 /// What would be approved now.
@@ -230,9 +230,9 @@ fn count(draft: &mut Draft<'_>, run: &Run, mut request: Request, ballot: &Ballot
 
 /// The end of the first stretch of window less freeze that begins after the approval.
 fn approved_until(policy: &EnvironmentPolicy, now: Timestamp) -> Timestamp {
-    let week = APPROVED_FOR.after(now);
-    let Ok(windows) = Windows::parse(&policy.windows, &policy.freezes) else { return week };
-    if windows.has_windows() { windows.end_of_first_stretch_after(now).unwrap_or(week) } else { week }
+    let Ok(windows) = Windows::parse(&policy.windows, &policy.freezes) else { return APPROVED_FOR.after(now) };
+    let first = windows.has_windows().then(|| windows.end_of_first_stretch_after(now)).flatten();
+    first.unwrap_or_else(|| windows.after_open_for(now, APPROVED_FOR))
 }
 
 /// Where no approval is wanted, a person lets a run go that takes commits back.

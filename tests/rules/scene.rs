@@ -100,6 +100,7 @@ impl Scene {
     }
 
     /// One turn, with git answering at once and every letter delivered.
+    #[allow(clippy::needless_pass_by_value, reason = "a scene reads better with its events made in place")]
     pub fn turn(&mut self, events: Vec<Event>) -> Vec<Reply> {
         let turn = pipeline::turn(&mut self.world, &events, self.now);
         for change in &turn.changes {
