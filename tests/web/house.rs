@@ -254,7 +254,7 @@ impl Loop {
         while let Some(message) = self.messages.next().await {
             match message {
                 Message::Event(event, sender) => {
-                    let reply = self.turn(vec![*event]).remove(0);
+                    let reply = self.turn(&[*event]).remove(0);
                     if let Some(sender) = sender {
                         let _ = sender.send(reply);
                     }
@@ -266,12 +266,12 @@ impl Loop {
         }
     }
 
-    fn turn(&mut self, events: Vec<Event>) -> Vec<Reply> {
+    fn turn(&mut self, events: &[Event]) -> Vec<Reply> {
         let (now, full) = {
             let stage = self.stage.lock().unwrap();
             (stage.now, stage.full)
         };
-        let mut turn = pipeline::turn(&mut self.world, &events, now);
+        let mut turn = pipeline::turn(&mut self.world, events, now);
         if full && turn.changes.iter().any(|change| !matches!(change, Change::Journal(_))) {
             let catalog = self.world.scratch.catalog.clone();
             self.world = self.store.load().unwrap();
@@ -292,7 +292,7 @@ impl Loop {
             }
         }
         if !next.is_empty() {
-            self.turn(next);
+            self.turn(&next);
         }
         turn.replies
     }
