@@ -20,6 +20,8 @@ mod plans;
 mod random;
 #[path = "simulation/robot.rs"]
 mod robot;
+#[path = "simulation/sabotage.rs"]
+mod sabotage;
 #[path = "simulation/starting.rs"]
 mod starting;
 #[path = "simulation/steps.rs"]

@@ -49,6 +49,24 @@ impl Plan {
             slots: 1 + u32::try_from(random.below(4)).unwrap(),
             overlap_skip: random.one_in(4),
             catch_up_skip: random.one_in(4),
+            ..Self::plain()
+        }
+    }
+
+    /// The plainest.
+    pub fn plain() -> Self {
+        Self {
+            staging_timed: false,
+            window: false,
+            votes: 1,
+            forbid_author: false,
+            retry: 1,
+            every: false,
+            paths: false,
+            quiet: 0,
+            slots: 4,
+            overlap_skip: false,
+            catch_up_skip: false,
             hourly: true,
             steps: 0,
             without: None,

@@ -59,10 +59,14 @@ fn memory_dir() -> tempfile::TempDir {
 
 impl Robot {
     pub fn new(random: &mut Random) -> Result<Self, Fault> {
+        let plan = Plan::new(random);
+        Self::with(plan, random)
+    }
+
+    pub fn with(plan: Plan, random: &mut Random) -> Result<Self, Fault> {
         let dir = memory_dir();
         let path = dir.path().join("shipbell.db");
         let store = Store::open(&path).unwrap();
-        let plan = Plan::new(random);
         let gits = ["app", "lib"].map(|name| (name.parse().unwrap(), Git::new(random)));
         let mut robot = Self {
             _dir: dir,
