@@ -10,7 +10,7 @@ use super::args::HistoryArgs;
 use super::exit::Failure;
 use super::paint::{Cell, Screen, Table, Tone, cut, safe_line};
 use super::target::Scope;
-use super::when::Reader;
+use super::when::{Reader, took};
 
 /// So many equal results in a row are folded into one line.
 const FOLD: usize = 4;
@@ -85,7 +85,7 @@ fn cells(row: &RunRow, one_pipeline: bool, reader: &Reader) -> Vec<Cell> {
     let name = if one_pipeline { format!("{}#{}", row.run.job.job, row.run.number) } else { row.run.to_string() };
     let commit = row.commit.as_ref().map_or("-", |commit| commit.short());
     let started = row.started_at.or(row.finished_at).unwrap_or(row.queued_at);
-    let took = if row.started_at.is_some() { row.took.map(|took| took.to_string()) } else { None };
+    let took = row.started_at.map(|from| took(from, row.finished_at.unwrap_or(reader.now)));
     vec![
         name.into(),
         commit.into(),

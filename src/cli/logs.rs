@@ -36,7 +36,7 @@ pub(super) async fn logs(context: &Context, query: &LogsArgs) -> Result<ExitCode
     let mut attempt = query.attempt;
     let mut from = 0;
     loop {
-        let chunk = piece(context, &run, attempt, from).await?;
+        let chunk = piece(context, &run, attempt, from, PIECE).await?;
         if chunk.attempt == 0 {
             printer.end()?;
             return Err(Failure::not_found(format!("{run} has printed nothing: {}", not_begun(&chunk))));
@@ -80,7 +80,7 @@ async fn follow(context: &Context, run: &RunRef, printer: &mut Printer<'_>) -> R
     let (mut attempt, mut from) = (None, 0);
     let (mut told, mut printed) = (None, 1);
     loop {
-        let chunk = piece(context, run, attempt, from).await?;
+        let chunk = piece(context, run, attempt, from, PIECE).await?;
         attempt = attempt.or(Some(chunk.attempt).filter(|attempt| *attempt > 0));
         if chunk.attempt > printed {
             printed = chunk.attempt;
@@ -111,14 +111,20 @@ async fn follow(context: &Context, run: &RunRef, printer: &mut Printer<'_>) -> R
 
 /// Whether a later attempt has begun; otherwise this one stays in view.
 async fn next_attempt(context: &Context, run: &RunRef, old: u32, from: u64) -> Result<(Option<u32>, u64), Failure> {
-    let newest = piece(context, run, None, u64::MAX).await?;
+    let newest = piece(context, run, None, 0, 1).await?;
     Ok(if newest.attempt > old { (Some(old + 1), 0) } else { (Some(old), from) })
 }
 
 /// Bytes from `from` on; of the last attempt where none is named.
-async fn piece(context: &Context, run: &RunRef, attempt: Option<u32>, from: u64) -> Result<LogChunk, Failure> {
+async fn piece(
+    context: &Context,
+    run: &RunRef,
+    attempt: Option<u32>,
+    from: u64,
+    max: u64,
+) -> Result<LogChunk, Failure> {
     let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
-    let path = format!("/api/v1/runs/{}/log?from={from}&max={PIECE}{attempt}", run.id());
+    let path = format!("/api/v1/runs/{}/log?from={from}&max={max}{attempt}", run.id());
     context.client.get(&path).await
 }
 

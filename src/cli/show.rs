@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use crate::model::run::{Outcome, StepEnd};
-use crate::model::time::seconds_between;
+use crate::model::time::{Seconds, seconds_between};
 use crate::model::view::{RunView, StepView};
 
 use super::Context;
@@ -13,7 +13,7 @@ use super::history::cause;
 use super::paint::{Cell, Screen, Table, Tone, WIDTH, safe, safe_line, wrap};
 use super::status::bytes;
 use super::target::Target;
-use super::when::Reader;
+use super::when::{Reader, rough, took};
 
 pub(super) async fn show(context: &Context, target: &Target) -> Result<ExitCode, Failure> {
     let run = target.last(&context.client).await?;
@@ -115,8 +115,8 @@ fn time(view: &RunView, reader: &Reader) -> String {
     let row = &view.row;
     let Some(start) = row.started_at else { return String::new() };
     let usual = row.usual.map(|usual| format!(" (usually {usual})")).unwrap_or_default();
-    let queued = seconds_between(row.queued_at, start);
-    let took = row.took.map(|took| took.to_string()).unwrap_or_default();
+    let queued = rough(seconds_between(row.queued_at, start));
+    let took = took(start, row.finished_at.unwrap_or(view.now));
     let end = row.finished_at.map_or_else(|| "...".to_owned(), |end| reader.clock(end));
     let attempts = if row.attempt > 1 { format!(", attempt {}", row.attempt) } else { String::new() };
     format!("{} - {end}, {took}{usual}, queued {queued}{attempts}", reader.exact(start))
@@ -124,7 +124,10 @@ fn time(view: &RunView, reader: &Reader) -> String {
 
 fn used(view: &RunView) -> String {
     let Some(usage) = view.attempts.last().and_then(|attempt| attempt.usage) else { return String::new() };
-    let cpu = format!("{}.{}s", usage.cpu_ms / 1000, usage.cpu_ms % 1000 / 100);
+    let cpu = match usage.cpu_ms {
+        ms @ 0..10_000 => format!("{}.{}s", ms / 1000, ms % 1000 / 100),
+        ms => Seconds(ms / 1000).to_string(),
+    };
     let memory = if usage.memory_peak == 0 { String::new() } else { format!(", memory {}", bytes(usage.memory_peak)) };
     format!("cpu {cpu}{memory}, printed {}", bytes(usage.log_bytes))
 }
@@ -140,7 +143,8 @@ fn approval(view: &RunView, reader: &Reader) -> String {
     let until =
         if request.state == "open" { format!(" until {}", reader.when(request.expires_at)) } else { String::new() };
     let who = if request.who_can.is_empty() { String::new() } else { format!("; can: {}", request.who_can.join(", ")) };
-    format!("{}{until}, asked {}{all}{who}", request.state, reader.when(request.asked_at))
+    let state = if request.state == "used" { "approved" } else { request.state.as_str() };
+    format!("{state}{until}, asked {}{all}{who}", reader.when(request.asked_at))
 }
 
 fn pairs(values: &std::collections::BTreeMap<String, String>) -> String {
@@ -159,7 +163,7 @@ fn steps(view: &RunView, screen: &Screen) -> String {
     for (number, step) in view.steps.iter().enumerate() {
         let (tone, word) = step_word(step);
         let always = if step.always { "  (always)" } else { "" };
-        let took = step.took.map(|took| took.to_string()).unwrap_or_default();
+        let took = took(step.started_at, step.finished_at.unwrap_or(view.now));
         table.row(vec![
             label(if number == 0 { "steps" } else { "" }),
             format!("{} {}", step.index, safe_line(&step.name)).into(),

@@ -72,9 +72,18 @@ impl Reader {
     }
 }
 
+/// What something took: tenths of a second below ten, then as people say it.
+pub(super) fn took(from: Timestamp, to: Timestamp) -> String {
+    let tenths = to.duration_since(from).as_millis().max(0) / 100;
+    if tenths < 100 { format!("{}.{}s", tenths / 10, tenths % 10) } else { seconds_between(from, to).to_string() }
+}
+
 /// `4m`, `1h 4m`, `9h 21m`, `2d 15h`; seconds only below a minute.
 pub(super) fn rough(span: Seconds) -> String {
     let s = span.0;
+    if s == 0 {
+        return "<1s".into();
+    }
     if (60..3600).contains(&s) { Seconds(s - s % 60).to_string() } else { span.to_string() }
 }
 
@@ -87,11 +96,11 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let reader = Reader { zone: TimeZone::get("Europe/Berlin").unwrap(), now: at("2026-11-27T16:56:00Z") };
         for (instant, when, left) in [
-            ("2026-11-27T16:34:00Z", "17:34", "0s"),
-            ("2026-11-25T13:02:00Z", "Wed 14:02", "0s"),
+            ("2026-11-27T16:34:00Z", "17:34", "<1s"),
+            ("2026-11-25T13:02:00Z", "Wed 14:02", "<1s"),
             ("2026-11-30T16:55:00Z", "Mon 17:55", "2d 23h"),
-            ("2026-11-01T13:02:00Z", "1 Nov 14:02", "0s"),
-            ("2025-11-26T13:02:00Z", "2025-11-26", "0s"),
+            ("2026-11-01T13:02:00Z", "1 Nov 14:02", "<1s"),
+            ("2025-11-26T13:02:00Z", "2025-11-26", "<1s"),
             ("2026-11-27T17:00:30Z", "18:00", "4m"),
             ("2026-11-27T16:56:40Z", "17:56", "40s"),
         ] {

@@ -27,6 +27,9 @@ const TAIL_BYTES: u64 = 8 << 10;
 /// Most bytes of a log in one answer.
 const CHUNK_MAX: u64 = 1 << 20;
 
+/// Longer than any log: file systems refuse offsets that are much larger.
+const OFFSET_MAX: u64 = 1 << 40;
+
 /// Most rows of history in one answer.
 const HISTORY_MAX: usize = 1000;
 
@@ -355,7 +358,7 @@ pub async fn log(app: &App, name: &RunRef, attempt: Option<u32>, from: u64, max:
         waits: waits.clone(),
     };
     // An attempt without a log yet is about to begin.
-    let from = from.min(i64::MAX.unsigned_abs() / 2);
+    let from = from.min(OFFSET_MAX);
     if attempt == 0 {
         return Ok(chunk(from, &[]));
     }

@@ -76,7 +76,7 @@ fn first_line(page: &str) -> String {
 }
 
 /// Waits until the reader has decided, in whatever way.
-pub(super) async fn by_the_reader(stage: &Stage, teller: &Teller, run: &RunRef) -> Result<(), Failure> {
+pub(super) async fn by_the_reader(stage: &mut Stage, teller: &Teller, run: &RunRef) -> Result<(), Failure> {
     let mut keys = keys();
     loop {
         tokio::select! {
@@ -86,7 +86,10 @@ pub(super) async fn by_the_reader(stage: &Stage, teller: &Teller, run: &RunRef) 
                     let _: AnswerView = stage.client.post("/api/v1/approve", &order).await?;
                     return Ok(());
                 }
-                Some("q") => return Err(Failure::other("you left before the end")),
+                Some("q") => {
+                    stage.nothing_went_wrong();
+                    return Err(Failure::other("you left before the end"));
+                }
                 Some(_) => teller.plain("  a and Enter approves it, q and Enter leaves\n")?,
                 // Nobody is at the keys any more; the link and the other terminal are still there.
                 None => return wait_decided(&stage.client, run).await,

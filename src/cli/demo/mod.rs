@@ -43,6 +43,9 @@ async fn play(root: Option<PathBuf>, args: &DemoArgs) -> Result<ExitCode, Failur
         told = story::story(&mut stage, &teller, args) => told,
         () = interrupted => Err(Failure::new(INTERRUPTED, "interrupted; everything it started is ended")),
     };
+    if told.as_ref().is_err_and(|failure| failure.code == INTERRUPTED) {
+        stage.nothing_went_wrong();
+    }
     let keep = args.keep && told.is_ok();
     if keep {
         teller.plain(&format!("\nStill serving {}/ until Ctrl-C.\n", stage.page))?;

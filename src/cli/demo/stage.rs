@@ -40,6 +40,8 @@ pub(super) struct Stage {
     temporary: bool,
     seed: Seed,
     daemon: Option<Child>,
+    /// The reader ended the story: then the daemon's last words explain nothing.
+    ended_by_reader: bool,
 }
 
 impl Stage {
@@ -79,7 +81,7 @@ impl Stage {
         let seed = Seed::new(&root.join("shop.git")).map_err(|error| Failure::other(error.to_string()))?;
         let client = Client::new(&layout);
         let (root, page) = (root.to_owned(), format!("http://{address}"));
-        Ok(Self { root, client, page, temporary, seed, daemon: None, layout })
+        Ok(Self { root, client, page, temporary, seed, daemon: None, layout, ended_by_reader: false })
     }
 
     /// Starts the daemon: this very program, as `shipbell --root DIR daemon`.
@@ -104,8 +106,21 @@ impl Stage {
         self.root.join("daemon.log")
     }
 
+    /// The story ends because the reader wanted so.
+    pub fn nothing_went_wrong(&mut self) {
+        self.ended_by_reader = true;
+    }
+
+    /// Whether the directory is still there afterwards.
+    pub fn is_kept(&self, keep: bool) -> bool {
+        keep || !self.temporary
+    }
+
     /// The end of what the daemon said, for a story that did not come true.
     pub fn last_words(&self) -> String {
+        if self.ended_by_reader {
+            return String::new();
+        }
         let text =
             fs::read(self.daemon_log()).map(|bytes| crate::report::display::plain_bytes(&bytes)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -155,7 +170,7 @@ impl Stage {
             }
         }
         let root = self.root.display();
-        if keep || !self.temporary {
+        if self.is_kept(keep) {
             return Ok(format!(
                 "\nThe daemon is ended; everything is still in {root}\n  again: shipbell --root {root} daemon\n"
             ));

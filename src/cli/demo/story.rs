@@ -198,7 +198,11 @@ async fn decided(stage: &mut Stage, run: &RunRef) -> Result<String, Failure> {
     match (row.state.as_str(), vote) {
         ("approved" | "used", Some(vote)) if vote.via == "mail" => Ok("approved it, by the link in the mail".into()),
         ("approved" | "used", Some(_)) => Ok("approved it, over the control socket".into()),
-        (state, _) => Err(Failure::other(format!("{run} was {state} {}; the story ends here", safe_line(&row.reason)))),
+        (state, _) => {
+            stage.nothing_went_wrong();
+            let why = safe_line(&row.reason);
+            Err(Failure::other(format!("{run} was {state} ({why}); the story ends here")))
+        }
     }
 }
 
@@ -234,7 +238,8 @@ fn where_to_look(stage: &Stage, teller: &Teller, args: &DemoArgs) -> Result<(), 
     let binary = std::env::current_exe().map_or_else(|_| "shipbell".into(), |path| path.display().to_string());
     let root = stage.root.display();
     let below = |path: &std::path::Path| path.strip_prefix(&stage.root).unwrap_or(path).display().to_string();
-    let mut text = format!("\nWHERE TO LOOK, below {root}\n");
+    let kept = if stage.is_kept(args.keep) { "" } else { " (with --keep)" };
+    let mut text = format!("\nWHERE TO LOOK{kept}, below {root}\n");
     for (name, path) in [
         ("job file", below(&layout.config_dir.join("jobs.d/shop.toml"))),
         ("database", below(&layout.database())),
