@@ -215,7 +215,9 @@ fn mind(request: &Request) -> Vec<String> {
 
 fn votes(request: &Request, times: &Times) -> Vec<String> {
     let mut lines = Vec::new();
-    for vote in &request.votes {
+    // The first sentence has told of a vote that decided alone.
+    let told = !request.is_open() && request.votes.len() == 1;
+    for vote in request.votes.iter().filter(|_| !told) {
         let verdict = if vote.verdict == Verdict::Approve { "approved" } else { "rejected" };
         let reason = display::line(&vote.reason, 400);
         let reason = if reason.is_empty() { reason } else { format!(": {reason}") };

@@ -7,14 +7,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::http::Web;
 use crate::http::show::{self, Badge, Times, Trouble, blocking, cell, commit, page};
+use crate::http::{Web, views};
 use crate::model::commit::CommitInfo;
 use crate::model::job::Definition;
 use crate::model::name::RunRef;
 use crate::model::request::{Request, Verdict};
 use crate::model::run::{Attempt, Run, RunState, StepEnd, StepReport};
 use crate::model::time::{Seconds, Timestamp, seconds_between};
+use crate::model::view::RunView;
 use crate::report::{display, when};
 use crate::store::{Reader, StoreError};
 
@@ -33,7 +34,8 @@ struct RunPage {
     run: Run,
     badge: Badge,
     facts: Stored,
-    waits: Option<String>,
+    /// The same as `shipbell show` tells.
+    view: RunView,
     steps: Vec<StepRow>,
     environment: Option<String>,
 }
@@ -90,12 +92,9 @@ pub async fn show(
     path: Result<Path<(String, String, String)>, PathRejection>,
 ) -> Result<Response, Trouble> {
     let (run, facts) = load(&web, named(path)?).await?;
-    let looked_at = run.clone();
-    let seen = web.app.inbox.look(move |world, now| {
-        let catalog = world.scratch.catalog.clone();
-        (crate::pipeline::waits(world, &looked_at, now), catalog, now)
-    });
-    let (waits, catalog, now) = seen.await.ok_or(Trouble::Stopping)?;
+    let view = views::run(&web.app, &run.run).await?;
+    let seen = web.app.inbox.look(|world, now| (world.scratch.catalog.clone(), now));
+    let (catalog, now) = seen.await.ok_or(Trouble::Stopping)?;
     let definition = catalog.job(&run.run.job).map(|job| job.definition.clone());
     let refresh = match &run.state {
         RunState::Running { .. } => BUSY,
@@ -111,7 +110,7 @@ pub async fn show(
         environment: definition.and_then(|d| d.environment.as_ref().map(|environment| environment.name.to_string())),
         run,
         facts,
-        waits,
+        view,
     };
     Ok(page(StatusCode::OK, &page_of_run))
 }
@@ -167,6 +166,10 @@ fn step_row(step: &StepReport, now: Timestamp) -> StepRow {
 impl RunPage {
     fn reason(&self) -> String {
         self.run.finished().map(|finished| display::plain(&finished.reason)).unwrap_or_default()
+    }
+
+    fn tail(&self) -> String {
+        display::plain(&self.view.tail.join("\n"))
     }
 
     fn stopping(&self) -> Option<String> {

@@ -234,7 +234,7 @@ pub fn lists(catalog: &Catalog, request: &Request) -> Vec<Vec<String>> {
     approval.by.iter().map(people).collect()
 }
 
-/// What a request's run stands on, in the order in which it ended.
+/// What a request's run stands on, in order of needs.
 ///
 /// # Errors
 /// If the database cannot be read.
@@ -255,6 +255,8 @@ pub fn checked(reader: &Reader, catalog: &Catalog, request: &Request) -> Result<
         })
     };
     let mut all = request.tuple.upstream.iter().map(one).collect::<Result<Vec<_>, StoreError>>()?;
-    all.sort_by_key(|run| run.at);
+    let order = catalog.pipelines.get(&request.run.job.pipeline).map(|pipeline| pipeline.order.as_slice());
+    let place = |run: &Checked| order.and_then(|order| order.iter().position(|job| *job == run.run.job.job));
+    all.sort_by_key(|run| (place(run), run.at));
     Ok(all)
 }

@@ -263,7 +263,7 @@ fn checked(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {
     let urls = asked.checked.iter().filter_map(|run| run.url.as_ref().map(|url| (run, url)));
     urls.fold(doc, |doc, (run, url)| {
         let there = run.environment.as_ref().map_or_else(|| "it".to_owned(), ToString::to_string);
-        doc.link(&format!("Try {there}:"), url)
+        doc.also(&format!("Try {there}:"), url)
     })
 }
 

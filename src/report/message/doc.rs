@@ -18,8 +18,10 @@ enum Block {
     Para(String),
     /// A paragraph that belongs to what stands above it.
     Note(String),
-    /// The words before it, and the address.
+    /// The words before it, and the address: what the mail wants one to open.
     Link(String, String),
+    /// The same for what is good to have.
+    Also(String, String),
     Head(String),
     Items(&'static str, Vec<String>),
     Facts(Vec<(&'static str, String)>),
@@ -56,6 +58,12 @@ impl Doc {
     #[must_use]
     pub fn link(self, before: &str, url: &str) -> Self {
         self.with(Block::Link(before.into(), url.into()))
+    }
+
+    /// A link beside the one that matters.
+    #[must_use]
+    pub fn also(self, before: &str, url: &str) -> Self {
+        self.with(Block::Also(before.into(), url.into()))
     }
 
     /// A heading; what follows stands directly under it.
@@ -129,7 +137,7 @@ impl Doc {
                 Block::Lead(text) | Block::Para(text) | Block::Note(text) | Block::Head(text) => {
                     wrap(&mut lines, "", "", text);
                 }
-                Block::Link(before, url) => {
+                Block::Link(before, url) | Block::Also(before, url) => {
                     wrap(&mut lines, "", "", before);
                     lines.push(safe(url));
                 }
@@ -175,10 +183,9 @@ impl Doc {
     }
 }
 
-const BODY: &str =
-    "font:16px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;max-width:36em;margin:0 auto;padding:16px";
+const BODY: &str = "font:16px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;max-width:36em;margin:0 auto;padding:16px;overflow-wrap:anywhere";
 const LEAD: &str = "font-size:19px;font-weight:600;margin:0 0 12px";
-const HEAD: &str = "font-size:14px;letter-spacing:.04em;margin:22px 0 4px";
+const HEAD: &str = "font-size:14px;letter-spacing:.04em;margin:22px 0 -8px";
 const BUTTON: &str = "display:inline-block;padding:10px 18px;border-radius:6px;background:#1f5fbf;color:#ffffff;text-decoration:none;font-weight:600";
 const CODE: &str = "font:14px/1.45 ui-monospace,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere;\
                     border:1px solid #8886;border-radius:6px;padding:8px 10px;margin:4px 0";
@@ -192,8 +199,14 @@ fn block_html(block: &Block) -> String {
         Block::Note(text) => format!("<p style=\"margin-top:4px\">{}</p>\n", clean(text)),
         Block::Head(text) => format!("<h2 style=\"{HEAD}\">{}</h2>\n", clean(text)),
         Block::Link(before, url) => {
-            let before = before.trim_end_matches(':');
-            format!("<p><a href=\"{}\" style=\"{BUTTON}\">{}</a></p>\n", clean(url), clean(before))
+            let (label, rest) =
+                before.trim_end_matches(':').split_once(" (").unwrap_or((before.trim_end_matches(':'), ""));
+            let rest = rest.trim_end_matches(')');
+            format!("<p><a href=\"{}\" style=\"{BUTTON}\">{}</a><br>{}</p>\n", clean(url), clean(label), clean(rest))
+        }
+        Block::Also(before, url) => {
+            let url = clean(url);
+            format!("<p>{}<br><a href=\"{url}\">{url}</a></p>\n", clean(before))
         }
         Block::Items(mark, items) => {
             let item = |item: &String| match *mark {
@@ -201,7 +214,7 @@ fn block_html(block: &Block) -> String {
                 _ => format!("<li>{}</li>\n", clean(item)),
             };
             let items: String = items.iter().map(item).collect();
-            format!("<ul style=\"margin:4px 0;padding-left:20px\">\n{items}</ul>\n")
+            format!("<ul style=\"padding-left:20px;margin-bottom:4px\">\n{items}</ul>\n")
         }
         Block::Facts(facts) => {
             let row = |(name, value): &(&str, String)| format!("<strong>{name}</strong>&ensp;{}<br>\n", clean(value));
