@@ -79,8 +79,8 @@ pub fn unknown(facts: &RunFacts, frame: &Frame) -> Mail {
         Some(environment) => doc.commands(
             format!("When you know, on {}, one of:", frame.host),
             vec![
-                format!("shipbell resolve {}/{environment} deployed", run.job.pipeline),
-                format!("shipbell resolve {}/{environment} failed", run.job.pipeline),
+                format!("shipbell resolve {} {environment} --as deployed", run.job.pipeline),
+                format!("shipbell resolve {} {environment} --as failed", run.job.pipeline),
             ],
         ),
         None => doc,
