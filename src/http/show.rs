@@ -131,7 +131,7 @@ impl Times {
 
     #[must_use]
     pub fn zone_name(&self) -> &str {
-        self.zone.iana_name().unwrap_or("UTC")
+        self.zone.iana_name().filter(|name| *name != "Etc/UTC").unwrap_or("UTC")
     }
 
     /// `in 4m`, or nothing for what is past.

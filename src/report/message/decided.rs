@@ -78,7 +78,7 @@ pub fn told(request: &Request, opening: &Opening, frame: &Frame) -> Told {
 
 fn starts(opening: &Opening, until: &str, frame: &Frame) -> String {
     match opening {
-        Opening::Open => format!("It starts as soon as nothing is in its way, at the latest {until}."),
+        Opening::Open => format!("It starts as soon as nothing is in its way; the approval holds until {until}."),
         Opening::Closed { opens: Some(opens) } => {
             format!("It starts by itself {}, when the window opens.", when::day(*opens, &frame.zone))
         }
