@@ -7,7 +7,7 @@ mod place;
 use std::time::{Duration, Instant};
 
 use place::{Place, job, outcome, step};
-use shipbell::model::run::Outcome;
+use shipbell::model::run::{Cause, Outcome};
 use shipbell::model::ticket::{Evidence, Fact};
 
 #[test]
@@ -288,6 +288,11 @@ fn starting_twice_starts_once() {
     assert_eq!(end.log.matches("\non\n").count(), 1);
     place.executor.start(&order).unwrap();
     assert_eq!(place.wait(&order.run).evidence, end.evidence);
+    // A database from a backup gives numbers again: what lies there is not the result of another run.
+    let mut other = order;
+    other.cause = Cause::Manual { by: "ben".into() };
+    let refused = place.executor.start(&other).unwrap_err().to_string();
+    assert!(refused.contains("is of another run with this number"), "{refused}");
 }
 
 #[test]

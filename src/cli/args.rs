@@ -31,7 +31,7 @@ PIPELINE/JOB alone means its last run.
 
 Exit status: 0 done; 1 failed, or something needs a person; 2 usage; 4 no such
 job or run; 69 the daemon does not answer; 75 try again later; 77 not allowed;
-78 configuration or database unusable.";
+78 database unusable.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -21,6 +21,9 @@ use crate::sys::lock::Lock;
 
 pub use crate::launch::Status;
 
+/// A ticket is not larger.
+const TICKET_MAX: u64 = 16 << 20;
+
 /// Why an attempt did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -121,7 +124,10 @@ impl Executor {
         let text = serde_json::to_vec(&ticket).map_err(io::Error::from)?;
         let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.make_attempt(&order.run, order.attempt)?;
-        if dir.join(TICKET).try_exists()? || dir.join(LOCK).try_exists()? {
+        if dir.join(TICKET).try_exists()? {
+            return if is_for(&dir, order) { Ok(()) } else { Err(StartError::Refused(another_run(&dir))) };
+        }
+        if dir.join(LOCK).try_exists()? {
             return Ok(());
         }
         files::write_whole(&dir.join(TICKET), &text, 0o640)?;
@@ -227,6 +233,20 @@ impl Executor {
         let next = from.saturating_add(bytes.len() as u64);
         Ok((bytes, next))
     }
+}
+
+/// Whether the ticket in an attempt's directory is of this order, and its evidence therefore too.
+fn is_for(dir: &Path, order: &StartOrder) -> bool {
+    let there = evidence::read_small(dir, TICKET, TICKET_MAX).unwrap_or_default();
+    let Ok(Ticket { order: there, .. }) = serde_json::from_str(&there) else { return false };
+    (&there.run, there.attempt, &there.cause) == (&order.run, order.attempt, &order.cause)
+        && (&there.commit, &there.definition) == (&order.commit, &order.definition)
+        && (&there.params, &there.needs) == (&order.params, &order.needs)
+}
+
+/// After a restored backup numbers are given again: results that lie there are not this run's.
+fn another_run(dir: &Path) -> String {
+    format!("{} is of another run with this number (a restored database?): move it away, and retry", dir.display())
 }
 
 /// Makes it and what is above it; an existing one keeps its mode.

@@ -123,13 +123,22 @@ impl Group {
         Ok(())
     }
 
-    /// TERM, a short grace, KILL, all of the group.
+    /// TERM, a short grace, KILL, all of the group; then it is gone, so that the next one finds the
+    /// mirror to itself.
     async fn end(mut self) {
         if group::tell(self.leader, group::Word::End).is_ok() {
             let _ = timeout(GRACE, self.leader_ended()).await;
         }
         let _ = group::tell(self.leader, group::Word::EndNow);
         self.over = self.child.wait().await.is_ok();
+        let _ = timeout(GRACE, self.group_gone()).await;
+    }
+
+    /// What was killed ends when the kernel comes to it, on a busy host not at once.
+    async fn group_gone(&self) {
+        while self.over && !group::is_empty(self.leader) {
+            sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 

@@ -48,6 +48,13 @@ pub fn has_ended(child: u32) -> io::Result<bool> {
     }
 }
 
+/// Whether nothing of a group is left, not even a process that nobody has reaped. For a group whose
+/// leader was reaped: as long as it has members its number is nobody else's.
+#[must_use]
+pub fn is_empty(leader: u32) -> bool {
+    pid(leader).is_ok_and(|leader| killpg(leader, None) == Err(Errno::ESRCH))
+}
+
 /// 0 would be our own group and 1 everybody: neither is ever a child.
 fn pid(number: u32) -> io::Result<Pid> {
     let raw = i32::try_from(number).ok().filter(|&raw| raw > 1).ok_or(io::ErrorKind::InvalidInput)?;
@@ -78,6 +85,10 @@ mod tests {
         }
         assert!(has_ended(leader.id()).unwrap(), "asking twice reaps nothing");
         assert!(!leader.wait().unwrap().success());
+        while !is_empty(leader.id()) {
+            assert!(began.elapsed() < Duration::from_secs(10), "the group is not empty");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     #[test]
