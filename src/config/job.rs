@@ -11,7 +11,7 @@ use crate::model::catalog::Notify;
 use crate::model::commit::RefName;
 use crate::model::glob;
 use crate::model::job::{
-    CatchUp, Every, EveryFrom, OnInterrupted, Overlap, Param, Retry, StepDef, Unchanged, VerifyDef,
+    CatchUp, Every, EveryFrom, OnInterrupted, Overlap, Param, Retry, ScheduleDef, StepDef, Unchanged, VerifyDef,
 };
 use crate::model::name::{EnvironmentName, JobKey, JobName};
 use crate::model::schedule::Schedule;
@@ -23,11 +23,10 @@ pub struct Draft {
     pub key: JobKey,
     pub header: Spot,
     pub description: Option<String>,
-    pub schedule: Vec<String>,
+    pub schedule: Vec<ScheduleDef>,
     pub every: Option<Every>,
     /// Where the job's times are said, for messages.
     pub timed_at: Option<Spot>,
-    pub zone: Option<String>,
     pub catch_up: Option<CatchUp>,
     pub catch_up_window: Option<Seconds>,
     pub overlap: Option<Overlap>,
@@ -78,7 +77,6 @@ pub fn read(key: JobKey, table: &Table, zone: &str, findings: &Findings) -> Draf
         schedule,
         every,
         timed_at: timed.map(|entry| entry.key_spot.clone()),
-        zone: job_zone,
         catch_up: get("catch-up").and_then(|entry| entry.word(f)),
         catch_up_window: get("catch-up-window").and_then(|entry| entry.span(f)),
         overlap: get("overlap").and_then(|entry| overlap(entry, f)),
@@ -125,17 +123,19 @@ pub fn zone(entry: &Entry, findings: &Findings) -> Option<String> {
     None
 }
 
-fn schedules(table: &Table, key: &JobKey, zone: &str, findings: &Findings) -> Vec<String> {
+fn schedules(table: &Table, key: &JobKey, zone: &str, findings: &Findings) -> Vec<ScheduleDef> {
     let Some(entry) = table.get("schedule") else { return Vec::new() };
     let mut read = Vec::new();
     for (text, item) in entry.texts(findings).unwrap_or_default() {
-        if text.trim() == "@reboot" {
-            item.refuse("`@reboot` does not work yet in this version", "a systemd unit can start it at boot", findings);
-            continue;
-        }
-        let text = crate::config::spread::resolve(&text, &key.to_string());
-        match Schedule::parse(&text, zone) {
-            Ok(_) => read.push(text),
+        let plain = crate::config::spread::resolve(&text, &key.to_string());
+        let resolved = (plain != text).then_some(plain);
+        let def = ScheduleDef { text: text.trim().to_owned(), resolved, zone: zone.to_owned() };
+        match Schedule::of(&def) {
+            Ok(schedule) if schedule.is_reboot() => {
+                let what = "`@reboot` does not work yet in this version";
+                item.refuse(what, "a systemd unit can start it at boot", findings);
+            }
+            Ok(_) => read.push(def),
             Err(error) => {
                 let (headline, label) = error.told();
                 item.refuse(headline, label, findings);

@@ -12,7 +12,7 @@ use crate::model::catalog::{Job, Notify, Pipeline, PipelineState};
 use crate::model::glob::is_plain;
 use crate::model::job::{
     CatchUp, DEFINITION_FORMAT, Definition, EnvironmentPolicy, InitDef, OnInterrupted, Overlap, RefFilter, Retry,
-    ScheduleDef, Unchanged,
+    Unchanged,
 };
 use crate::model::name::{EnvironmentName, JobName};
 use crate::model::time::Seconds;
@@ -35,7 +35,7 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
         let refs = refs(one, &draft, findings);
         // Both have been told. A job never goes on without its environment's policy or its branch.
         let (Some(refs), true) = (refs, policy.is_some() == one.environment.is_some()) else { continue };
-        let definition = definition(one, draft.repo.as_ref(), draft.init.as_ref(), refs, policy, shared);
+        let definition = definition(one, draft.repo.as_ref(), draft.init.as_ref(), refs, policy);
         let hash = definition.hash();
         let notify = one.notify.clone().unwrap_or(Notify { email: Vec::new(), on_failure: true, on_recovery: true });
         jobs.insert(
@@ -75,9 +75,7 @@ fn definition(
     init: Option<&InitDef>,
     refs: RefFilter,
     policy: Option<&(EnvironmentPolicy, Vec<String>)>,
-    shared: &Shared,
 ) -> Definition {
-    let zone = job.zone.clone().unwrap_or_else(|| shared.settings.timezone.clone());
     let deploys = job.environment.is_some();
     let mut pools = job.pools.clone();
     pools.extend(policy.iter().flat_map(|(_, pools)| pools.iter().cloned()));
@@ -89,7 +87,7 @@ fn definition(
         key: job.key.clone(),
         repo: repo.map(|repo| repo.definition.clone()),
         refs,
-        schedule: job.schedule.iter().map(|text| ScheduleDef { text: text.clone(), zone: zone.clone() }).collect(),
+        schedule: job.schedule.clone(),
         every: job.every.clone(),
         catch_up: job.catch_up.unwrap_or(CatchUp::Once),
         catch_up_window: job.catch_up_window.unwrap_or(Seconds::hours(24)),

@@ -193,10 +193,15 @@ crate::words! { pub enum OnInterrupted { Retry => "retry", Report => "report" } 
 crate::words! { pub enum EveryFrom { Start => "start", End => "end" } }
 crate::words! { pub enum Factor { Word => "word", Totp => "totp", Sshsig => "sshsig" } }
 
-/// Five cron fields in a zone.
+/// One schedule of a job: a text in a zone. [`crate::model::schedule::Schedule::of`] reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleDef {
+    /// As it is written: `H 3 * * *`, `@daily`, `@reboot`. It is what people are shown, and its hour
+    /// field decides what happens when the clock is put forward or back.
     pub text: String,
+    /// The five fields that `text` comes to, where it has an `H`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<String>,
     /// IANA name; resolved from the job, shipbell.toml or the host.
     pub zone: String,
 }

@@ -7,16 +7,37 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
+use crate::model::job::ScheduleDef;
 use crate::model::time::Timestamp;
+
+/// What a schedule says next. In order of time: `at` comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Due {
+    /// Always later than what was asked from. No two dues of a schedule have the same instant.
+    pub at: Timestamp,
+    /// The local day that does not exist (Apia left out 2011-12-30): not a time to run at, only to be
+    /// written down as `skipped(no such day)`, once, whatever number of times the day would have had.
+    /// `at` is then the last second before the clock was put forward, at which nothing else is ever due.
+    pub missing: Option<Date>,
+}
 
 /// A parsed schedule. Cheap to clone: the pattern is shared.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     pattern: Arc<Pattern>,
     zone: TimeZone,
+    /// `@reboot`: once a boot, at no time of its own.
+    reboot: bool,
+}
+
+/// The first due time after `from` of a list of schedules: a list unites, equal instants are one.
+/// A definition that does not parse (none does that config let through) has no times.
+#[must_use]
+pub fn due_after(list: &[ScheduleDef], from: Timestamp) -> Option<Due> {
+    list.iter().filter_map(|def| Schedule::of(def).ok()?.due_after(from)).min()
 }
 
 #[derive(Debug)]
@@ -52,12 +73,38 @@ impl Schedule {
     /// zone is unknown.
     pub fn parse(text: &str, zone: &str) -> Result<Self, BadSchedule> {
         let zone = TimeZone::get(zone).map_err(|_| BadSchedule::Zone(zone.to_owned()))?;
-        Ok(Self { pattern: Pattern::shared(text)?, zone })
+        let reboot = text.trim() == "@reboot";
+        let text = if reboot { "@yearly" } else { text };
+        Ok(Self { pattern: Pattern::shared(text)?, zone, reboot })
     }
 
-    /// The first due time after `from`; always later than `from`. `None`: it never comes.
+    /// The schedule of a definition.
+    ///
+    /// # Errors
+    /// As [`Schedule::parse`]; only a definition that config did not make has any.
+    pub fn of(def: &ScheduleDef) -> Result<Self, BadSchedule> {
+        Self::parse(def.resolved.as_ref().unwrap_or(&def.text), &def.zone)
+    }
+
+    /// `@reboot`: due once a boot (of the host, by its boot id); it has no times.
+    #[must_use]
+    pub fn is_reboot(&self) -> bool {
+        self.reboot
+    }
+
+    /// What the schedule says next after `from`: a time to run at, or a day that does not exist.
+    /// Asked again from each answer's `at` it gives every one once, in order. `None`: nothing comes.
+    #[must_use]
+    pub fn due_after(&self, from: Timestamp) -> Option<Due> {
+        self.next_after(from).map(|at| Due { at, missing: None })
+    }
+
+    /// The first time to run at after `from`; always later than `from`. `None`: it never comes.
     #[must_use]
     pub fn next_after(&self, from: Timestamp) -> Option<Timestamp> {
+        if self.reboot {
+            return None;
+        }
         match self.pattern.hour_named {
             true => self.next_named(from),
             false => self.next_counted(from),
@@ -176,7 +223,7 @@ fn fields(text: &str) -> Result<String, BadSchedule> {
     let parts: Vec<&str> = text.split_whitespace().collect();
     let wrong = |what: String, hint: String| Err(BadSchedule::Pattern(what, hint));
     if text.starts_with('@') {
-        let hint = "there are @hourly, @daily, @weekly, @monthly and @yearly";
+        let hint = "there are @hourly, @daily, @weekly, @monthly, @yearly and @reboot";
         return wrong(format!("`{text}` is no schedule"), hint.into());
     }
     if parts.len() > FIELDS.len() {

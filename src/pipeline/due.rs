@@ -83,9 +83,8 @@ pub fn next_due(world: &World, definition: &Definition) -> Option<Timestamp> {
 /// The first due time after `from` by any of the job's schedules.
 #[must_use]
 pub fn next_after(world: &World, definition: &Definition, cursor: &Cursor, from: Timestamp) -> Option<Timestamp> {
-    let of_schedule = |schedule: &ScheduleDef| {
-        Schedule::parse(&schedule.text, &schedule.zone).ok().and_then(|schedule| schedule.next_after(from))
-    };
+    let of_schedule =
+        |schedule: &ScheduleDef| Schedule::of(schedule).ok().and_then(|schedule| schedule.next_after(from));
     let scheduled = definition.schedule.iter().filter_map(of_schedule).min();
     let every = definition.every.as_ref().and_then(|every| {
         let period = every.period.0.max(1);

@@ -268,7 +268,7 @@ fn job(definition: Definition) -> Job {
 }
 
 fn cron(text: &str) -> ScheduleDef {
-    ScheduleDef { text: text.into(), zone: "Europe/Berlin".into() }
+    ScheduleDef { text: text.into(), resolved: None, zone: "Europe/Berlin".into() }
 }
 
 fn policy(name: &str, approval: Option<Approval>) -> EnvironmentPolicy {

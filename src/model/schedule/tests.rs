@@ -100,7 +100,7 @@ fn what_is_no_schedule_is_refused_with_a_way_out() {
         ("0 0 30 2 *", "this schedule never comes"),
         ("0 17-9 * * *", "did you mean \"9-17\"?"),
         ("0 0 ? * *", "did you mean \"*\"?"),
-        ("@reboot", "there are @hourly"),
+        ("@rebot", "there are @hourly"),
         ("*/0 * * * *", "a step is a number from 1 to 59"),
         ("0 0 * * FRI#6", "the second Friday"),
         ("1,,2 * * * *", "`` is no minute"),

@@ -35,7 +35,7 @@ fn due_row(world: &World, rows: &Rows, job: &Job, now: Timestamp) -> Option<Next
     let definition = &job.definition;
     let key = &definition.key;
     let due = definition.schedule.iter().filter_map(|rule| {
-        let at = Schedule::parse(&rule.text, &rule.zone).ok()?.next_after(now)?;
+        let at = Schedule::of(rule).ok()?.next_after(now)?;
         Some((at, format!("schedule \"{}\"", rule.text), Some(rule.zone.clone())))
     });
     let every = definition.every.as_ref().and_then(|every| {
