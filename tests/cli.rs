@@ -52,7 +52,7 @@ fn without_a_daemon_it_is_exit_69_and_says_what_to_do() {
         let err = text(&output.stderr);
         assert_eq!(output.status.code(), Some(69), "{arguments:?}: {err}");
         assert!(err.contains("run/shipbell/control.sock"), "{err}");
-        assert!(err.contains("systemctl start shipbell"), "{err}");
+        assert!(err.contains("start it:  shipbell --root ") && err.contains(" daemon"), "{err}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
 }

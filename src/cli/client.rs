@@ -28,11 +28,13 @@ const ANSWER_MAX: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     socket: PathBuf,
+    /// What `--root` named.
+    root: Option<PathBuf>,
 }
 
 impl Client {
     pub fn new(layout: &Layout) -> Self {
-        Self { socket: layout.control_socket() }
+        Self { socket: layout.control_socket(), root: layout.root.clone() }
     }
 
     /// Reads something.
@@ -87,6 +89,15 @@ impl Client {
         if status.is_success() { Ok(text) } else { Err(refused(status, &text)) }
     }
 
+    fn advice(&self) -> String {
+        match &self.root {
+            Some(root) => format!("  start it:  shipbell --root {} daemon", root.display()),
+            None => "  start it:        systemctl start shipbell\n  its last words:  journalctl -u shipbell -n 20\n  \
+                     another place:   shipbell --root DIR ..."
+                .into(),
+        }
+    }
+
     fn unreachable(&self, error: &io::Error) -> Failure {
         let socket = self.socket.display();
         match error.kind() {
@@ -96,13 +107,9 @@ impl Client {
                     "you may not speak to the daemon: {socket} is for root and its group\n  be root, or of that group: ls -l {socket}"
                 ),
             ),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure::new(
-                UNAVAILABLE,
-                format!(
-                    "no daemon answers at {socket}\n  start it:        systemctl start shipbell\n  \
-                     its last words:  journalctl -u shipbell -n 20\n  another place:   shipbell --root DIR ..."
-                ),
-            ),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Failure::new(UNAVAILABLE, format!("no daemon answers at {socket}\n{}", self.advice()))
+            }
             _ => Failure::new(UNAVAILABLE, format!("cannot reach the daemon at {socket}: {error}")),
         }
     }

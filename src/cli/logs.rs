@@ -22,7 +22,7 @@ use super::paint::{Screen, safe_line};
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes asked for at once.
-const PIECE: u64 = 256 << 10;
+const PIECE: u64 = 1 << 20;
 
 /// An unfinished line is held back until it is this long: a character or escape code may be cut in it.
 const LINE_MAX: usize = 8 << 10;
