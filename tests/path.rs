@@ -68,6 +68,11 @@ steps = "make deploy"
 manual = true
 init = false
 steps = ["echo begun", "sleep 600"]
+[job.flaky]
+manual = true
+init = false
+retry = {{ attempts = 3, delay = "1s" }}
+steps = 'seq 1 200000; echo "end of try" && test -e "$HOME/second" || {{ test ! -e "$HOME/first" || touch "$HOME/second"; touch "$HOME/first"; exit 3; }}'
 [job.greet]
 manual = true
 init = false
@@ -196,6 +201,8 @@ fn a_person_starts_follows_cancels_and_retries() {
         assert_eq!(robot.run(bad).code, 1, "{bad:?}");
     }
 
+    every_attempt_is_followed_whole(&robot);
+
     let queued = robot.must(&["run", "product/long"]);
     assert!(queued.starts_with("product/long#1 queued"), "{queued}");
     robot.wait_until(&["logs", "product/long"], "begun");
@@ -212,4 +219,19 @@ fn a_person_starts_follows_cancels_and_retries() {
     let said = robot.must(&["reject", "product/production", "-m", "not before the fair"]);
     assert!(said.contains("will not go"), "{said}");
     assert!(robot.must(&["history", "product/production"]).contains("not before the fair"));
+}
+
+/// Three attempts of 1.3 MB each: nothing is missing, nothing comes twice.
+fn every_attempt_is_followed_whole(robot: &Robot) {
+    let followed = robot.run(&["run", "--follow", "product/flaky"]);
+    assert_eq!(followed.code, 0, "{}", followed.err);
+    assert!(followed.err.contains("attempt 2") && followed.err.contains("attempt 3"), "{}", followed.err);
+    let numbers: Vec<u32> = followed.out.lines().filter_map(|line| line.parse().ok()).collect();
+    assert_eq!(numbers.len(), 600_000);
+    assert!(numbers.chunks(200_000).all(|chunk| chunk.iter().copied().eq(1..=200_000)));
+    assert_eq!(followed.out.matches("\nend of try\n").count(), 3);
+    assert!(robot.must(&["history", "product/flaky"]).contains("ok, 3rd try"));
+    let first = robot.must(&["logs", "--attempt", "1", "product/flaky"]);
+    assert!(first.contains("end of try") && first.contains("exit 3"), "{}", &first[first.len() - 200..]);
+    assert_eq!(robot.run(&["logs", "--attempt", "4", "product/flaky"]).code, 4);
 }

@@ -31,12 +31,12 @@ pub(super) async fn logs(context: &Context, query: &LogsArgs) -> Result<ExitCode
     let run = query.run.last(&context.client).await?;
     let mut printer = Printer { screen: &context.screen, raw: query.raw, held: Vec::new() };
     if query.follow && query.attempt.is_none() {
-        return Ok(end_code(follow(context, &run, &mut printer).await?));
+        return Ok(end_code(follow(context, &run, None, &mut printer).await?));
     }
     let mut attempt = query.attempt;
     let mut from = 0;
     loop {
-        let chunk = piece(context, &run, attempt, from, PIECE).await?;
+        let chunk = piece(context, &run, attempt, from).await?;
         if chunk.attempt == 0 {
             printer.end()?;
             return Err(Failure::not_found(format!("{run} has printed nothing: {}", not_begun(&chunk))));
@@ -72,16 +72,28 @@ pub(super) fn end_code(outcome: Outcome) -> ExitCode {
 /// Follows a run as `run --follow` and `retry --follow` do, and says how it ended.
 pub(super) async fn follow_to_end(context: &Context, run: &RunRef) -> Result<ExitCode, Failure> {
     let mut printer = Printer { screen: &context.screen, raw: false, held: Vec::new() };
-    Ok(end_code(follow(context, run, &mut printer).await?))
+    Ok(end_code(follow(context, run, Some(1), &mut printer).await?))
 }
 
-/// Prints every attempt of a run as it happens, until the run is over.
-async fn follow(context: &Context, run: &RunRef, printer: &mut Printer<'_>) -> Result<Outcome, Failure> {
+/// Prints a run's attempts as they happen, until the run is over: from `first` on, or from the one that is
+/// the last when it is called.
+async fn follow(
+    context: &Context,
+    run: &RunRef,
+    first: Option<u32>,
+    printer: &mut Printer<'_>,
+) -> Result<Outcome, Failure> {
     let (mut attempt, mut from) = (None, 0);
     let (mut told, mut printed) = (None, 1);
     loop {
-        let chunk = piece(context, run, attempt, from, PIECE).await?;
-        attempt = attempt.or(Some(chunk.attempt).filter(|attempt| *attempt > 0));
+        let chunk = piece(context, run, attempt, from).await?;
+        if attempt.is_none() && chunk.attempt > 0 {
+            attempt = first.or(Some(chunk.attempt));
+            if attempt != Some(chunk.attempt) {
+                // It was quicker than we are.
+                continue;
+            }
+        }
         if chunk.attempt > printed {
             printed = chunk.attempt;
             say(&format!("{run}: attempt {printed}"));
@@ -92,39 +104,30 @@ async fn follow(context: &Context, run: &RunRef, printer: &mut Printer<'_>) -> R
         if !idle {
             continue;
         }
-        if let Some(outcome) = chunk.outcome.filter(|_| chunk.over || chunk.attempt == 0) {
+        if chunk.over && chunk.attempt < chunk.last_attempt {
+            // This attempt is told; the next one begins at its own beginning.
+            (attempt, from) = (Some(chunk.attempt + 1), 0);
+            continue;
+        }
+        if let Some(outcome) = chunk.outcome {
             printer.end()?;
             say(&format!("{run} {outcome}   shipbell show {run}"));
             return Ok(outcome);
         }
-        if chunk.over {
-            // This attempt is over and the run is not: the next attempt begins at its own beginning.
-            (attempt, from) = next_attempt(context, run, chunk.attempt, from).await?;
-        }
-        if chunk.waits.is_some() && chunk.waits != told {
-            say(&format!("{run} waits ({})", safe_line(chunk.waits.as_deref().unwrap_or_default())));
-            told = chunk.waits;
+        // What is said after a comma counts down.
+        let waits = chunk.waits.as_deref().and_then(|why| why.split(',').next()).map(safe_line);
+        if waits.is_some() && waits != told {
+            say(&format!("{run} waits ({})", waits.as_deref().unwrap_or_default()));
+            told = waits;
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Whether a later attempt has begun; otherwise this one stays in view.
-async fn next_attempt(context: &Context, run: &RunRef, old: u32, from: u64) -> Result<(Option<u32>, u64), Failure> {
-    let newest = piece(context, run, None, 0, 1).await?;
-    Ok(if newest.attempt > old { (Some(old + 1), 0) } else { (Some(old), from) })
-}
-
 /// Bytes from `from` on; of the last attempt where none is named.
-async fn piece(
-    context: &Context,
-    run: &RunRef,
-    attempt: Option<u32>,
-    from: u64,
-    max: u64,
-) -> Result<LogChunk, Failure> {
+async fn piece(context: &Context, run: &RunRef, attempt: Option<u32>, from: u64) -> Result<LogChunk, Failure> {
     let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
-    let path = format!("/api/v1/runs/{}/log?from={from}&max={max}{attempt}", run.id());
+    let path = format!("/api/v1/runs/{}/log?from={from}&max={PIECE}{attempt}", run.id());
     context.client.get(&path).await
 }
 

@@ -350,6 +350,7 @@ pub async fn log(app: &App, name: &RunRef, attempt: Option<u32>, from: u64, max:
         schema: SCHEMA,
         run: name.clone(),
         attempt,
+        last_attempt: run.attempt,
         from,
         next: from + bytes.len() as u64,
         data: STANDARD.encode(bytes),

@@ -328,6 +328,8 @@ pub struct LogChunk {
     pub run: RunRef,
     /// 0: no attempt has begun.
     pub attempt: u32,
+    /// The run's last attempt so far.
+    pub last_attempt: u32,
     pub from: u64,
     pub next: u64,
     /// The bytes, base64: a log need not be UTF-8.
