@@ -136,7 +136,8 @@ pub(super) fn story(row: &ApprovalRow, reader: &Reader) -> Vec<String> {
             let commits = count(row.adds_total, "commit", "commits");
             lines.push(format!("{commits} since {} (live since {})", live.short(), reader.when(*since)));
         }
-        None => lines.push(format!("the first deployment to {}", row.environment)),
+        // `mind` says that it is the first one.
+        None => {}
     }
     for commit in row.adds.iter().take(8) {
         lines.push(cut(&format!("- {}  ({})", safe_line(&commit.subject), safe_line(&commit.author)), 76));
