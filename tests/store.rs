@@ -3,6 +3,8 @@
 
 #[path = "simulation/random.rs"]
 mod random;
+#[path = "store/times.rs"]
+mod times;
 #[path = "store/writer.rs"]
 mod writer;
 
@@ -142,8 +144,8 @@ fn what_must_never_be_written_is_refused() {
     let path = dir.path().join("shipbell.db");
     let mut store = Store::open(&path).unwrap();
     let (mut one, mut two) = (writer::run("app/nightly#1"), writer::run("app/nightly#2"));
-    one.cause = Cause::Schedule { due: time(60) };
-    two.cause = Cause::Schedule { due: time(60) };
+    one.cause = Cause::Schedule { due: time(60), previous: None };
+    two.cause = Cause::Schedule { due: time(60), previous: None };
     store.commit(&[Change::RunPut(Box::new(one.clone()))]).unwrap();
     let refused = |result: Result<(), StoreError>, word: &str| match result {
         Err(StoreError::Refused(why)) => assert!(why.contains(word), "{why}"),

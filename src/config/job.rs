@@ -384,7 +384,7 @@ fn verify(entry: &Entry, findings: &Findings) -> Option<VerifyDef> {
 fn notify(entry: &Entry, findings: &Findings) -> Option<Notify> {
     let table = entry.table("notify = { email = \"ops@example.org\", on = [\"failure\", \"recovery\"] }", findings)?;
     keys::check(table, Place::Notify, None, findings);
-    let mut notify = Notify { email: Vec::new(), on_failure: true, on_recovery: true };
+    let mut notify = Notify { email: Vec::new(), on_failure: true, on_recovery: true, stale_after: None };
     if let Some(email) = table.get("email") {
         notify.email = crate::config::settings::addresses(email, findings)?;
     }
@@ -397,6 +397,9 @@ fn notify(entry: &Entry, findings: &Findings) -> Option<Notify> {
                 _ => item.refuse("`on` takes \"failure\" and \"recovery\"", "", findings),
             }
         }
+    }
+    if let Some(after) = table.get("stale-after") {
+        notify.stale_after = Some(above_zero(after, findings)?);
     }
     Some(notify)
 }

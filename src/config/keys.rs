@@ -75,7 +75,7 @@ fn keys(place: Place) -> &'static [Key] {
             ("email", Works),
             ("on", Works),
             ("after-failures", NotYet("every failure that begins a row of them is told")),
-            ("stale-after", NotYet("see when it last ran with `shipbell status`")),
+            ("stale-after", Works),
         ],
         Place::Retry => &[("attempts", Works), ("delay", Works)],
         Place::Limits => LIMITS,

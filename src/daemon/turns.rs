@@ -188,6 +188,12 @@ impl Daemon {
     /// What the store knows of commits that come (back) into view.
     fn recall(&self, asked: &mut [(Event, Asker)]) {
         for (event, _) in asked {
+            if let Event::BackfillRequested(request) = event {
+                match tokio::task::block_in_place(|| self.reader.due_runs(&request.job, request.from, request.to)) {
+                    Ok(known) => request.known = known,
+                    Err(error) => error!("the runs of {} could not be read: {error}", request.job),
+                }
+            }
             let Event::Polled { pipeline, poll } = event else { continue };
             let commits: Vec<_> = poll.heads.iter().map(|head| head.commit.id.clone()).collect();
             match tokio::task::block_in_place(|| self.reader.standings(pipeline, &commits)) {

@@ -201,7 +201,9 @@ async fn ask(app: &App, event: Event) -> Answer<AnswerView> {
     let (run, text) = match app.inbox.ask(event).await {
         Reply::Done => (None, String::new()),
         Reply::Run(run) => (Some(run), String::new()),
-        Reply::Vote { text, .. } => (None, text),
+        Reply::Vote { text, .. } | Reply::Told(text) => (None, text),
+        // Asked for through a route of its own.
+        Reply::Backfill { rows, .. } => (None, format!("{} due times", rows.len())),
         Reply::Refused(refusal) => return Err(refusal.into()),
     };
     Ok(Json(AnswerView { schema: SCHEMA, run, text }))

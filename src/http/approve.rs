@@ -143,7 +143,9 @@ pub async fn vote(
     };
     let (status, message) = match web.app.inbox.ask(Event::Voted(ballot)).await {
         Reply::Vote { text, .. } => (StatusCode::OK, text),
-        Reply::Done | Reply::Run(_) => (StatusCode::OK, "It is recorded.".to_owned()),
+        Reply::Done | Reply::Run(_) | Reply::Told(_) | Reply::Backfill { .. } => {
+            (StatusCode::OK, "It is recorded.".to_owned())
+        }
         Reply::Refused(refusal) => refused(&refusal),
     };
     // What is shown is what is on disk now, not what was on it before.

@@ -137,6 +137,9 @@ pub struct Notify {
     pub email: Vec<String>,
     pub on_failure: bool,
     pub on_recovery: bool,
+    /// After so long without a success it is told.
+    #[serde(default)]
+    pub stale_after: Option<Seconds>,
 }
 
 /// A person of shipbell.toml.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::backfill::{BackfillRequest, BackfillRow};
 use crate::model::catalog::Catalog;
 use crate::model::commit::{CommitId, CommitInfo, Comparison, Question, RefName, Sighting};
 use crate::model::environment::Environment;
@@ -12,6 +13,8 @@ use crate::model::job::Hash;
 use crate::model::ledger::{Cursor, LedgerRow};
 use crate::model::letter::Letter;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName, RunRef};
+use crate::model::pause::{Pause, Scope};
+use crate::model::pulse::Pulse;
 use crate::model::request::{Request, Verdict};
 use crate::model::run::{Attempt, Outcome, Run, StepReport, Upstream};
 use crate::model::ticket::{Evidence, FactLine, StartOrder};
@@ -26,6 +29,8 @@ pub enum Event {
     },
     /// Time has passed.
     Tick,
+    /// Somebody set the clock: everything that waits for an instant is judged anew.
+    ClockSet,
     Reloaded {
         catalog: Arc<Catalog>,
     },
@@ -47,6 +52,18 @@ pub enum Event {
         run: RunRef,
         by: String,
     },
+    /// Nothing of `scope` is to start until then, or until somebody resumes it.
+    Paused {
+        scope: Scope,
+        until: Option<Timestamp>,
+        note: String,
+        by: String,
+    },
+    Resumed {
+        scope: Scope,
+        by: String,
+    },
+    BackfillRequested(BackfillRequest),
     RetryRequested {
         run: RunRef,
         by: String,
@@ -160,6 +177,11 @@ pub enum Change {
     RequestPut(Box<Request>),
     LedgerPut(LedgerRow),
     CursorPut(Cursor),
+    PulsePut(Pulse),
+    PausePut(Pause),
+    PauseOver {
+        scope: Scope,
+    },
     LetterPut(Letter),
     /// A line of the journal: who did what to what, and why.
     Journal(JournalLine),
@@ -257,6 +279,15 @@ pub enum Reply {
     Vote {
         state: String,
         text: String,
+    },
+    /// It is done; what came of it, for people.
+    Told(String),
+    /// What a backfill queued, or would; oldest due time first.
+    Backfill {
+        dry_run: bool,
+        rows: Vec<BackfillRow>,
+        /// Due times of the stretch that were left out, as `only` says.
+        left_out: u64,
     },
     /// No: what, why, what to do.
     Refused(Refusal),

@@ -36,4 +36,8 @@ pub struct Cursor {
     pub since: Timestamp,
     /// Every due time up to and including this instant has its row.
     pub decided: Timestamp,
+    /// The newest due time of which the schedule made a run that was not given up before it began.
+    pub ran: Option<Timestamp>,
+    /// The boot for which `@reboot` has been decided.
+    pub boot: Option<String>,
 }

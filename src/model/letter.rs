@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::name::RunRef;
+use crate::model::name::{JobKey, RunRef};
 use crate::model::time::Timestamp;
 
 /// One mail to one address.
@@ -44,6 +44,18 @@ pub enum LetterKind {
     /// Nobody can approve it: too few people are eligible.
     Unsatisfiable {
         request: u64,
+    },
+    /// A job has not succeeded for as long as `stale-after` says.
+    Stale {
+        job: JobKey,
+    },
+    /// A stale job succeeded again.
+    Fresh {
+        run: RunRef,
+    },
+    /// A run takes far longer than any before it.
+    Long {
+        run: RunRef,
     },
 }
 

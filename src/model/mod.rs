@@ -1,5 +1,6 @@
 //! The words: plain data, no I/O, no clock, no async. Everything else imports from here.
 
+pub mod backfill;
 pub mod catalog;
 pub mod commit;
 pub mod environment;
@@ -9,6 +10,8 @@ pub mod job;
 pub mod ledger;
 pub mod letter;
 pub mod name;
+pub mod pause;
+pub mod pulse;
 pub mod request;
 pub mod run;
 pub mod schedule;

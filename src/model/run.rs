@@ -29,13 +29,36 @@ crate::words! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    Schedule { due: Timestamp },
-    Commit { sighting: u64 },
-    Needs { run: RunRef },
-    Manual { by: String },
-    Retry { of: RunRef, by: String },
-    Rollback { deployment: RunRef, by: String },
-    Backfill { due: Timestamp, by: String },
+    /// `previous`: the due time of the run before it; what lies between is this run's to do.
+    Schedule {
+        due: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Timestamp>,
+    },
+    Commit {
+        sighting: u64,
+    },
+    Needs {
+        run: RunRef,
+    },
+    Manual {
+        by: String,
+    },
+    Retry {
+        of: RunRef,
+        by: String,
+    },
+    Rollback {
+        deployment: RunRef,
+        by: String,
+    },
+    /// `previous`: the due time before it by the schedule.
+    Backfill {
+        due: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Timestamp>,
+        by: String,
+    },
 }
 
 impl Cause {
@@ -50,6 +73,15 @@ impl Cause {
             Self::Retry { .. } => "retry",
             Self::Rollback { .. } => "rollback",
             Self::Backfill { .. } => "backfill",
+        }
+    }
+
+    /// The due time that it stands for, and the one before it.
+    #[must_use]
+    pub fn due(&self) -> Option<(Timestamp, Option<Timestamp>)> {
+        match self {
+            Self::Schedule { due, previous } | Self::Backfill { due, previous, .. } => Some((*due, *previous)),
+            _ => None,
         }
     }
 

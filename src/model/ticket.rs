@@ -44,6 +44,9 @@ pub struct StartOrder {
     pub needs: Vec<Upstream>,
     /// Base of links to this Shipbell, without a trailing slash.
     pub public_url: String,
+    /// How many seconds after its due time it starts; `None` where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<u64>,
 }
 
 /// `ticket.json`: written by the executor from a [`StartOrder`] and a definition that it knows itself.

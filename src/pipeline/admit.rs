@@ -156,6 +156,7 @@ fn start(draft: &mut Draft<'_>, mut run: Run) {
         cause: run.cause,
         needs: run.upstream,
         public_url: draft.world.scratch.catalog.settings.public_url(),
+        late: None,
         run: run.run,
     })));
 }

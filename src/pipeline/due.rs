@@ -40,7 +40,14 @@ fn job(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition, off: Option
         Some(cursor) if cursor.schedule == text => cursor.clone(),
         // First load of this text: it never catches up times from before it existed.
         _ => {
-            let cursor = Cursor { job: key.clone(), schedule: text, since: draft.now, decided: draft.now };
+            let cursor = Cursor {
+                job: key.clone(),
+                schedule: text,
+                since: draft.now,
+                decided: draft.now,
+                ran: None,
+                boot: None,
+            };
             draft.put(Change::CursorPut(cursor.clone()));
             cursor
         }
@@ -202,8 +209,10 @@ fn due(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition, at: Timesta
     }
     match busy(draft, key, definition, sighting.as_ref()) {
         Some(verdict) => Some(verdict),
-        None => trigger::queue(draft, key, sighting.as_ref(), Cause::Schedule { due: at }, BTreeMap::new())
-            .map(DueVerdict::Run),
+        None => {
+            trigger::queue(draft, key, sighting.as_ref(), Cause::Schedule { due: at, previous: None }, BTreeMap::new())
+                .map(DueVerdict::Run)
+        }
     }
 }
 

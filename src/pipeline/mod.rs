@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod asking;
+pub mod backfill;
 pub mod compare;
 pub mod draft;
 pub mod due;
@@ -10,6 +11,7 @@ pub mod gate;
 pub mod life;
 pub mod manual;
 pub mod outbox;
+pub mod pause;
 pub mod promote;
 pub mod requests;
 pub mod sight;
@@ -59,6 +61,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
             draft.world.look_at_everything();
         }
         Event::Tick => {}
+        Event::ClockSet => draft.world.look_at_everything(),
         Event::Reloaded { catalog } => {
             draft.world.scratch.catalog = catalog.clone();
             draft.world.look_at_everything();
@@ -72,6 +75,9 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::RunRequested(request) => return manual::run(draft, request),
         Event::CancelRequested { run, by } => return or_conflict(life::cancel(draft, run, by)),
         Event::RetryRequested { by, old, .. } => return manual::retry(draft, old, by),
+        Event::Paused { scope, until, note, by } => return pause::pause(draft, scope, *until, note, by),
+        Event::Resumed { scope, by } => return pause::resume(draft, scope, by),
+        Event::BackfillRequested(request) => return backfill::backfill(draft, request),
         Event::Voted(ballot) => return requests::voted(draft, ballot),
         Event::Resolved { pipeline, environment, as_deployed, by } => {
             return or_conflict(promote::resolve(draft, pipeline, environment, *as_deployed, by));

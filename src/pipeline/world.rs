@@ -12,6 +12,8 @@ use crate::model::job::Hash;
 use crate::model::ledger::{Cursor, LedgerRow};
 use crate::model::letter::{Letter, LetterState};
 use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef};
+use crate::model::pause::{Pause, Scope};
+use crate::model::pulse::Pulse;
 use crate::model::request::{Request, RequestState};
 use crate::model::run::{Run, StepReport};
 use crate::model::time::Timestamp;
@@ -34,6 +36,10 @@ pub struct World {
     /// The newest ledger row per job.
     pub ledger: BTreeMap<JobKey, LedgerRow>,
     pub cursors: BTreeMap<JobKey, Cursor>,
+    /// How jobs have been going.
+    pub pulses: BTreeMap<JobKey, Pulse>,
+    /// What is paused; a pause whose end has come may still be among them.
+    pub pauses: BTreeMap<Scope, Pause>,
     pub scratch: Scratch,
 }
 
@@ -106,6 +112,8 @@ impl PartialEq for World {
             && self.last_letter == other.last_letter
             && self.ledger == other.ledger
             && self.cursors == other.cursors
+            && self.pulses == other.pulses
+            && self.pauses == other.pauses
     }
 }
 
@@ -197,6 +205,15 @@ impl World {
             Change::CursorPut(cursor) => {
                 self.cursors.insert(cursor.job.clone(), cursor.clone());
             }
+            Change::PulsePut(pulse) => {
+                self.pulses.insert(pulse.job.clone(), pulse.clone());
+            }
+            Change::PausePut(pause) => {
+                self.pauses.insert(pause.scope.clone(), pause.clone());
+            }
+            Change::PauseOver { scope } => {
+                self.pauses.remove(scope);
+            }
             Change::RunPut(run) => {
                 let last = self.numbers.entry(run.run.job.clone()).or_default();
                 *last = (*last).max(run.run.number);
@@ -283,7 +300,13 @@ fn pipeline_of(change: &Change) -> Option<&PipelineName> {
         Change::RequestPut(request) => Some(&request.run.job.pipeline),
         Change::LedgerPut(row) => Some(&row.job.pipeline),
         Change::CursorPut(cursor) => Some(&cursor.job.pipeline),
-        Change::AttemptPut(_) | Change::StepPut(_) | Change::LetterPut(_) | Change::Journal(_) => None,
+        Change::PulsePut(_)
+        | Change::PausePut(_)
+        | Change::PauseOver { .. }
+        | Change::AttemptPut(_)
+        | Change::StepPut(_)
+        | Change::LetterPut(_)
+        | Change::Journal(_) => None,
     }
 }
 

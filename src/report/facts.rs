@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use crate::model::catalog::Catalog;
 use crate::model::job::EnvironmentPolicy;
+use crate::model::ledger::DueVerdict;
 use crate::model::letter::{Letter, LetterKind};
 use crate::model::name::{EnvironmentName, JobKey, PersonName, RunRef};
+use crate::model::pause::Pause;
 use crate::model::request::{Request, Slot};
 use crate::model::run::{Outcome, Run, Upstream};
 use crate::model::time::Timestamp;
 use crate::model::window::{Opening, Windows};
-use crate::report::message::{self, Asked, Checked, Frame, Mail, RunFacts};
+use crate::report::message::{self, Asked, Checked, Frame, Mail, RunFacts, StaleFacts};
 use crate::report::token::Keys;
 use crate::report::{Undelivered, when};
 use crate::store::{Reader, RunFilter, StoreError};
@@ -65,6 +67,12 @@ impl Sources {
             LetterKind::Failure { run } => self.of_run(run, now, message::failure),
             LetterKind::Recovery { run } => self.of_run(run, now, message::recovery),
             LetterKind::Unknown { run } => self.of_run(run, now, message::unknown),
+            LetterKind::Stale { job } => self.stale(job, now),
+            LetterKind::Fresh { run } => Ok(message::fresh(&self.run(run)?, &self.frame_of_job(&run.job, now))),
+            LetterKind::Long { run } => {
+                let usual = self.reader.usual(&run.job)?;
+                Ok(message::long(&self.run(run)?, usual, &self.frame_of_job(&run.job, now)))
+            }
         }
     }
 
@@ -117,9 +125,36 @@ impl Sources {
         opening(policy(&self.catalog, &request.run.job, &request.tuple.environment), now)
     }
 
+    fn run(&self, run: &RunRef) -> Result<Run, Undelivered> {
+        self.reader.run(run)?.ok_or_else(|| Undelivered::for_good(format!("{run} is not in the database")))
+    }
+
+    fn frame_of_job(&self, job: &JobKey, now: Timestamp) -> Frame {
+        let environment = self.catalog.job(job).and_then(|job| job.definition.environment.clone());
+        frame(&self.catalog, environment.as_ref(), &self.host, now)
+    }
+
+    fn stale(&self, key: &JobKey, now: Timestamp) -> Result<Mail, Undelivered> {
+        let limit = self.catalog.job(key).and_then(|job| job.notify.stale_after);
+        let limit = limit.ok_or_else(|| Undelivered::for_good(format!("{key} has no stale-after any more")))?;
+        let filter = RunFilter { job: Some(key.clone()), limit: 1, ..RunFilter::default() };
+        let last_due = self.reader.ledger(key, 1)?.into_iter().next().and_then(|row| match row.verdict {
+            DueVerdict::Skipped(why) => Some((row.last, why)),
+            DueVerdict::Run(_) | DueVerdict::Coalesced(_) => None,
+        });
+        let facts = StaleFacts {
+            job: key.clone(),
+            limit,
+            last_good: self.reader.last_success_before(key, u64::MAX)?,
+            newest: self.reader.runs(&filter)?.into_iter().next(),
+            last_due,
+            paused: self.reader.pauses()?.iter().find(|pause| pause.scope.covers(key)).map(Pause::told),
+        };
+        Ok(message::stale(&facts, &self.frame_of_job(key, now)))
+    }
+
     fn of_run(&self, run: &RunRef, now: Timestamp, tell: fn(&RunFacts, &Frame) -> Mail) -> Result<Mail, Undelivered> {
-        let run =
-            self.reader.run(run)?.ok_or_else(|| Undelivered::for_good(format!("{run} is not in the database")))?;
+        let run = self.run(run)?;
         let environment = self.catalog.job(&run.run.job).and_then(|job| job.definition.environment.clone());
         let frame = frame(&self.catalog, environment.as_ref(), &self.host, now);
         let Some(finished) = run.finished().cloned() else {

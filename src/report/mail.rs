@@ -69,7 +69,7 @@ pub fn compose(mail: &Mail, letter: &Letter, settings: &Settings, now: Timestamp
     let domain = from.email.domain().to_owned();
     let root = format!("<{}@{domain}>", mail.thread);
     let id = format!("<letter.{}.{}.{}@{domain}>", letter.id, kind(letter), mail.thread);
-    let job = &mail.run.job;
+    let job = &mail.job;
     let list = format!("{job} <{}.{}.shipbell.{domain}>", job.job, job.pipeline);
     let mut message = Message::builder()
         .from(from)
@@ -85,7 +85,7 @@ pub fn compose(mail: &Mail, letter: &Letter, settings: &Settings, now: Timestamp
         ("Auto-Submitted", Some("auto-generated".to_owned())),
         ("X-Auto-Response-Suppress", Some("All".to_owned())),
         ("List-Id", Some(list)),
-        ("X-Shipbell-Run", Some(mail.run.to_string())),
+        ("X-Shipbell-Run", mail.run.as_ref().map(ToString::to_string)),
         ("X-Shipbell-Env", environment),
         ("X-Shipbell-Request", request),
     ] {
@@ -117,12 +117,19 @@ pub fn kind(letter: &Letter) -> &'static str {
         LetterKind::Recovery { .. } => "recovery",
         LetterKind::Unknown { .. } => "unknown",
         LetterKind::Unsatisfiable { .. } => "unsatisfiable",
+        LetterKind::Stale { .. } => "stale",
+        LetterKind::Fresh { .. } => "fresh",
+        LetterKind::Long { .. } => "long",
     }
 }
 
 /// `0057-approval-r-31.eml`: a letter that is sent again takes the place of its first copy.
 fn file_name(mail: &Mail, letter: &Letter) -> String {
-    let about = mail.request.map_or_else(|| mail.run.id(), |request| format!("r-{request}"));
+    let about = match (mail.request, &mail.run) {
+        (Some(request), _) => format!("r-{request}"),
+        (None, Some(run)) => run.id(),
+        (None, None) => format!("{}.{}", mail.job.pipeline, mail.job.job),
+    };
     format!("{:04}-{}-{about}.eml", letter.id, kind(letter))
 }
 

@@ -11,6 +11,12 @@ use crate::store::sql::{Column, Count, Millis, Text, first, rows, upsert};
 const SHOWN: Seconds = Seconds(7 * 86_400);
 
 pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
+    let (topic, job) = match &letter.kind {
+        LetterKind::Stale { job } => (Some("stale"), Some(job)),
+        LetterKind::Fresh { .. } => (Some("fresh"), None),
+        LetterKind::Long { .. } => (Some("long"), None),
+        _ => (None, None),
+    };
     let (kind, request, slot, run) = match &letter.kind {
         LetterKind::Approval { request, slot } => ("approval", Some(request), Some(slot), None),
         LetterKind::Decided { request } => ("decided", Some(request), None, None),
@@ -18,6 +24,9 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
         LetterKind::Failure { run } => ("failure", None, None, Some(run)),
         LetterKind::Recovery { run } => ("recovery", None, None, Some(run)),
         LetterKind::Unknown { run } => ("unknown", None, None, Some(run)),
+        LetterKind::Stale { .. } => ("failure", None, None, None),
+        LetterKind::Fresh { run } => ("recovery", None, None, Some(run)),
+        LetterKind::Long { run } => ("failure", None, None, Some(run)),
     };
     let (state, not_before, at, problem) = match &letter.state {
         LetterState::Waiting { not_before, last_error } => ("waiting", Some(*not_before), None, last_error.as_ref()),
@@ -26,6 +35,8 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
     };
     let rest: &[Column<'_>] = &[
         ("kind", &kind),
+        ("topic", &topic),
+        ("job", &job.map(Text)),
         ("request", &request.map(|&id| Count(id))),
         ("slot", &slot),
         ("run", &run.map(Text)),
@@ -43,15 +54,20 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
 fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
     let request = || row.get::<_, Count>("request").map(|id| id.0);
     let run = || row.get::<_, Text<RunRef>>("run").map(|run| run.0);
-    let kind = match row.get::<_, String>("kind")?.as_str() {
-        "approval" => LetterKind::Approval { request: request()?, slot: row.get("slot")? },
-        "decided" => LetterKind::Decided { request: request()? },
-        "unsatisfiable" => LetterKind::Unsatisfiable { request: request()? },
-        "failure" => LetterKind::Failure { run: run()? },
-        "recovery" => LetterKind::Recovery { run: run()? },
-        // The table's CHECK leaves only `unknown`.
-        _ => LetterKind::Unknown { run: run()? },
-    };
+    let topic: Option<String> = row.get("topic")?;
+    let kind =
+        match topic.as_deref().map_or_else(|| row.get::<_, String>("kind"), |topic| Ok(topic.to_owned()))?.as_str() {
+            "stale" => LetterKind::Stale { job: row.get::<_, Text<_>>("job")?.0 },
+            "fresh" => LetterKind::Fresh { run: run()? },
+            "long" => LetterKind::Long { run: run()? },
+            "approval" => LetterKind::Approval { request: request()?, slot: row.get("slot")? },
+            "decided" => LetterKind::Decided { request: request()? },
+            "unsatisfiable" => LetterKind::Unsatisfiable { request: request()? },
+            "failure" => LetterKind::Failure { run: run()? },
+            "recovery" => LetterKind::Recovery { run: run()? },
+            // The table's CHECK leaves only `unknown`.
+            _ => LetterKind::Unknown { run: run()? },
+        };
     let at = || row.get::<_, Millis>("state_at").map(|at| at.0);
     let state = match row.get::<_, String>("state")?.as_str() {
         "waiting" => {

@@ -24,6 +24,8 @@ pub fn world(db: &Connection, nonce: String) -> rusqlite::Result<World> {
     world.letters = letters::waiting(db)?.into_iter().map(|letter| (letter.id, letter)).collect();
     world.ledger = schedules::newest(db)?.into_iter().map(|row| (row.job.clone(), row)).collect();
     world.cursors = schedules::cursors(db)?.into_iter().map(|cursor| (cursor.job.clone(), cursor)).collect();
+    world.pulses = schedules::pulses(db)?.into_iter().map(|pulse| (pulse.job.clone(), pulse)).collect();
+    world.pauses = schedules::pauses(db)?.into_iter().map(|pause| (pause.scope.clone(), pause)).collect();
     Ok(world)
 }
 

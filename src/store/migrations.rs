@@ -5,7 +5,10 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
 /// Name and text of every migration, oldest first.
-pub const ALL: &[(&str, &str)] = &[("0001_initial", include_str!("migrations/0001_initial.sql"))];
+pub const ALL: &[(&str, &str)] = &[
+    ("0001_initial", include_str!("migrations/0001_initial.sql")),
+    ("0002_clock", include_str!("migrations/0002_clock.sql")),
+];
 
 /// How many there are: the schema that this Shipbell knows.
 #[must_use]

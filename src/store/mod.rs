@@ -127,6 +127,9 @@ fn put(db: &Connection, change: &Change) -> rusqlite::Result<()> {
         Change::RequestPut(request) => requests::put(db, request),
         Change::LedgerPut(row) => schedules::put_ledger(db, row),
         Change::CursorPut(cursor) => schedules::put_cursor(db, cursor),
+        Change::PulsePut(pulse) => schedules::put_pulse(db, pulse),
+        Change::PausePut(pause) => schedules::put_pause(db, pause),
+        Change::PauseOver { scope } => schedules::end_pause(db, scope),
         Change::LetterPut(letter) => letters::put(db, letter),
         Change::Journal(line) => journal::add(db, line),
     }
@@ -149,6 +152,9 @@ fn traced(change: &Change) -> Option<&PipelineName> {
         | Change::StepPut(_)
         | Change::LedgerPut(_)
         | Change::CursorPut(_)
+        | Change::PulsePut(_)
+        | Change::PausePut(_)
+        | Change::PauseOver { .. }
         | Change::LetterPut(_)
         | Change::Journal(_) => None,
     }

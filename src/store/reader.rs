@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use crate::model::backfill::DueRun;
 use crate::model::commit::{CommitId, CommitInfo, Sighting};
 use crate::model::event::{JournalLine, Standing};
 use crate::model::ledger::LedgerRow;
 use crate::model::letter::Letter;
 use crate::model::name::{JobKey, PipelineName, RunRef};
+use crate::model::pause::Pause;
 use crate::model::request::Request;
 use crate::model::run::{Attempt, Run, StepReport};
 use crate::model::time::{Seconds, Timestamp};
@@ -148,6 +150,16 @@ impl Reader {
     /// Newest first.
     pub fn ledger(&self, job: &JobKey, limit: usize) -> Result<Vec<LedgerRow>, StoreError> {
         self.ask(|db| schedules::ledger(db, job, limit))
+    }
+
+    /// What is paused now.
+    pub fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.ask(schedules::pauses)
+    }
+
+    /// Runs that due times from `from` to `to` have had, oldest due time first.
+    pub fn due_runs(&self, job: &JobKey, from: Timestamp, to: Timestamp) -> Result<Vec<DueRun>, StoreError> {
+        self.ask(|db| runs::of_dues(db, job, from, to))
     }
 
     /// What is known of a commit that was once the head of a branch or tag.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 
+use crate::model::backfill::DueRun;
 use crate::model::job::Hash;
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::run::{Attempt, Cause, Finished, Holds, Outcome, Run, RunState, StepEnd, StepReport, Usage};
@@ -16,6 +17,7 @@ const USUAL_OF: usize = 20;
 #[derive(Default)]
 struct CauseColumns {
     due: Option<Millis>,
+    previous: Option<Millis>,
     number: Option<Count>,
     run: Option<Text<RunRef>>,
     by: Option<String>,
@@ -24,27 +26,32 @@ struct CauseColumns {
 fn cause_columns(cause: &Cause) -> CauseColumns {
     let none = CauseColumns::default();
     match cause.clone() {
-        Cause::Schedule { due } => CauseColumns { due: Some(Millis(due)), ..none },
+        Cause::Schedule { due, previous } => {
+            CauseColumns { due: Some(Millis(due)), previous: previous.map(Millis), ..none }
+        }
         Cause::Commit { sighting } => CauseColumns { number: Some(Count(sighting)), ..none },
         Cause::Needs { run } => CauseColumns { run: Some(Text(run)), ..none },
         Cause::Manual { by } => CauseColumns { by: Some(by), ..none },
         Cause::Retry { of, by } => CauseColumns { run: Some(Text(of)), by: Some(by), ..none },
         Cause::Rollback { deployment, by } => CauseColumns { run: Some(Text(deployment)), by: Some(by), ..none },
-        Cause::Backfill { due, by } => CauseColumns { due: Some(Millis(due)), by: Some(by), ..none },
+        Cause::Backfill { due, previous, by } => {
+            CauseColumns { due: Some(Millis(due)), previous: previous.map(Millis), by: Some(by), ..none }
+        }
     }
 }
 
 fn cause(row: &Row<'_>) -> rusqlite::Result<Cause> {
     let due = || row.get::<_, Millis>("cause_due").map(|due| due.0);
+    let previous = || time(row, "cause_previous");
     let run = || row.get::<_, Text<RunRef>>("cause_run").map(|run| run.0);
     let by = || row.get::<_, String>("cause_by");
     Ok(match row.get::<_, String>("cause")?.as_str() {
-        "schedule" => Cause::Schedule { due: due()? },
+        "schedule" => Cause::Schedule { due: due()?, previous: previous()? },
         "commit" => Cause::Commit { sighting: row.get::<_, Count>("cause_number")?.0 },
         "needs" => Cause::Needs { run: run()? },
         "retry" => Cause::Retry { of: run()?, by: by()? },
         "rollback" => Cause::Rollback { deployment: run()?, by: by()? },
-        "backfill" => Cause::Backfill { due: due()?, by: by()? },
+        "backfill" => Cause::Backfill { due: due()?, previous: previous()?, by: by()? },
         // The table's CHECK leaves only `manual`.
         _ => Cause::Manual { by: by()? },
     })
@@ -140,6 +147,7 @@ pub fn put_run(db: &Connection, run: &Run) -> rusqlite::Result<()> {
         ("sighting", &Count(run.sighting)),
         ("cause", &run.cause.word()),
         ("cause_due", &cause.due),
+        ("cause_previous", &cause.previous),
         ("cause_number", &cause.number),
         ("cause_run", &cause.run),
         ("cause_by", &cause.by),
@@ -376,6 +384,19 @@ pub fn steps(db: &Connection, key: &RunRef, attempt: u32) -> rusqlite::Result<Ve
             ended,
             log_from: row.get::<_, Count>("log_from")?.0,
             log_to: row.get::<_, Option<Count>>("log_to")?.map(|offset| offset.0),
+        })
+    })
+}
+
+/// Runs for due times from `from` to `to`, both included, oldest due time first.
+pub fn of_dues(db: &Connection, job: &JobKey, from: Timestamp, to: Timestamp) -> rusqlite::Result<Vec<DueRun>> {
+    let sql = "SELECT number, cause_due, outcome FROM runs \
+               WHERE pipeline = ? AND job = ? AND cause_due BETWEEN ? AND ? ORDER BY cause_due, number";
+    rows(db, sql, params![job.pipeline.as_str(), job.job.as_str(), Millis(from), Millis(to)], |row| {
+        Ok(DueRun {
+            due: row.get::<_, Millis>("cause_due")?.0,
+            run: RunRef { job: job.clone(), number: row.get::<_, Count>("number")?.0 },
+            outcome: row.get::<_, Option<Text<_>>>("outcome")?.map(|word| word.0),
         })
     })
 }

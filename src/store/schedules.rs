@@ -1,11 +1,13 @@
-//! The ledger of due times, and how far they are decided.
+//! The ledger of due times, how far they are decided, what is paused, and how jobs have been going.
 
 use rusqlite::{Connection, Row, params};
 
 use crate::model::job::Hash;
 use crate::model::ledger::{Cursor, DueVerdict, LedgerRow};
 use crate::model::name::JobKey;
-use crate::store::sql::{Count, Millis, Text, execute, limit, rows, upsert};
+use crate::model::pause::{Pause, Scope};
+use crate::model::pulse::Pulse;
+use crate::store::sql::{Count, Json, Millis, Text, execute, limit, rows, upsert};
 
 /// A row that is put again becomes the newest: `seq` says what was decided last, whatever the clock did.
 pub fn put_ledger(db: &Connection, row: &LedgerRow) -> rusqlite::Result<()> {
@@ -58,6 +60,8 @@ pub fn put_cursor(db: &Connection, cursor: &Cursor) -> rusqlite::Result<()> {
             ("schedule", &cursor.schedule.as_str()),
             ("since", &Millis(cursor.since)),
             ("decided", &Millis(cursor.decided)),
+            ("ran", &cursor.ran.map(Millis)),
+            ("boot", &cursor.boot),
         ],
     )
 }
@@ -69,6 +73,66 @@ pub fn cursors(db: &Connection) -> rusqlite::Result<Vec<Cursor>> {
             schedule: Hash(row.get("schedule")?),
             since: row.get::<_, Millis>("since")?.0,
             decided: row.get::<_, Millis>("decided")?.0,
+            ran: row.get::<_, Option<Millis>>("ran")?.map(|at| at.0),
+            boot: row.get("boot")?,
+        })
+    })
+}
+
+pub fn put_pause(db: &Connection, pause: &Pause) -> rusqlite::Result<()> {
+    upsert(
+        db,
+        "pauses",
+        &[("scope", &Text(&pause.scope))],
+        &[
+            ("at", &Millis(pause.at)),
+            ("until", &pause.until.map(Millis)),
+            ("note", &pause.note),
+            ("by_whom", &pause.by),
+        ],
+    )
+}
+
+pub fn end_pause(db: &Connection, scope: &Scope) -> rusqlite::Result<()> {
+    execute(db, "DELETE FROM pauses WHERE scope = ?", [scope.to_string()])
+}
+
+pub fn pauses(db: &Connection) -> rusqlite::Result<Vec<Pause>> {
+    rows(db, "SELECT * FROM pauses", [], |row| {
+        Ok(Pause {
+            scope: row.get::<_, Text<_>>("scope")?.0,
+            at: row.get::<_, Millis>("at")?.0,
+            until: row.get::<_, Option<Millis>>("until")?.map(|at| at.0),
+            note: row.get("note")?,
+            by: row.get("by_whom")?,
+        })
+    })
+}
+
+pub fn put_pulse(db: &Connection, pulse: &Pulse) -> rusqlite::Result<()> {
+    upsert(
+        db,
+        "pulses",
+        &[("pipeline", &pulse.job.pipeline.as_str()), ("job", &pulse.job.job.as_str())],
+        &[
+            ("since", &Millis(pulse.since)),
+            ("last_success", &pulse.last_success.map(Millis)),
+            ("stale_told", &pulse.stale_told.map(Millis)),
+            ("long_told", &pulse.long_told.as_ref().map(Text)),
+            ("took", &Json(&pulse.took)),
+        ],
+    )
+}
+
+pub fn pulses(db: &Connection) -> rusqlite::Result<Vec<Pulse>> {
+    rows(db, "SELECT * FROM pulses", [], |row| {
+        Ok(Pulse {
+            job: JobKey { pipeline: row.get::<_, Text<_>>("pipeline")?.0, job: row.get::<_, Text<_>>("job")?.0 },
+            since: row.get::<_, Millis>("since")?.0,
+            last_success: row.get::<_, Option<Millis>>("last_success")?.map(|at| at.0),
+            stale_told: row.get::<_, Option<Millis>>("stale_told")?.map(|at| at.0),
+            long_told: row.get::<_, Option<Text<_>>>("long_told")?.map(|run| run.0),
+            took: row.get::<_, Json<_>>("took")?.0,
         })
     })
 }

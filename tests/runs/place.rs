@@ -105,6 +105,7 @@ impl Place {
             cause: Cause::Manual { by: "anna".into() },
             needs: vec![],
             public_url: "http://ci.example".into(),
+            late: None,
         }
     }
 

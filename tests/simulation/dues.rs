@@ -15,7 +15,7 @@ use crate::checks::{Checks, Fault, Transition, must};
 pub fn due_times(checks: &mut Checks, all: &Transition<'_>) -> Result<(), Fault> {
     for change in &all.done.changes {
         if let Change::RunPut(run) = change
-            && let (Cause::Schedule { due }, None) = (&run.cause, all.before.run(&run.run))
+            && let (Cause::Schedule { due, .. }, None) = (&run.cause, all.before.run(&run.run))
         {
             must(*due <= all.now, "nothing runs before it is due", run)?;
         }

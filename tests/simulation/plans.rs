@@ -263,7 +263,8 @@ impl Plan {
 }
 
 fn job(definition: Definition) -> Job {
-    let notify = Notify { email: vec!["dev@example.org".into()], on_failure: true, on_recovery: true };
+    let notify =
+        Notify { email: vec!["dev@example.org".into()], on_failure: true, on_recovery: true, stale_after: None };
     Job { hash: definition.hash(), definition: Arc::new(definition), description: None, notify, line: 1 }
 }
 

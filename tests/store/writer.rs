@@ -7,7 +7,6 @@ use shipbell::model::commit::{CommitId, CommitInfo, RefName, Sighting};
 use shipbell::model::environment::{Deployment, Environment, EnvironmentState};
 use shipbell::model::event::{Change, Failing, JournalLine, LastRan, Latest, Standing};
 use shipbell::model::job::Hash;
-use shipbell::model::ledger::{Cursor, DueVerdict, LedgerRow};
 use shipbell::model::letter::{Letter, LetterKind, LetterState};
 use shipbell::model::name::{JobKey, PipelineName, RunRef};
 use shipbell::model::request::{Brief, Request, RequestState, Slot, Tuple, Verdict, Vote};
@@ -20,9 +19,9 @@ use shipbell::pipeline::world::World;
 use crate::random::Random;
 
 /// A text that tempts whoever forgets to quote.
-const TEXT: &str = "it's \"so\"; DROP TABLE runs; -- \u{202e}ä\n\0🔔";
+pub const TEXT: &str = "it's \"so\"; DROP TABLE runs; -- \u{202e}ä\n\0🔔";
 
-fn time(second: u64) -> Timestamp {
+pub fn time(second: u64) -> Timestamp {
     Seconds(second).after(Timestamp::from_second(1_800_000_000).unwrap())
 }
 
@@ -124,8 +123,8 @@ pub fn commits_of(changes: &[Change]) -> Vec<(PipelineName, CommitId)> {
 
 /// Makes up changes.
 pub struct Writer {
-    random: Random,
-    second: u64,
+    pub(crate) random: Random,
+    pub second: u64,
     letters: BTreeMap<u64, Letter>,
 }
 
@@ -148,7 +147,7 @@ impl Writer {
         changes
     }
 
-    fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(time(self.second).as_millisecond() + 123).unwrap()
     }
 
@@ -156,11 +155,11 @@ impl Writer {
         self.random.pick(words).copied().unwrap()
     }
 
-    fn pipeline(&mut self) -> PipelineName {
+    pub fn pipeline(&mut self) -> PipelineName {
         self.one_of(&["app", "tools"]).parse().unwrap()
     }
 
-    fn job(&mut self) -> JobKey {
+    pub fn job(&mut self) -> JobKey {
         JobKey { pipeline: self.pipeline(), job: self.one_of(&["test", "staging", "production"]).parse().unwrap() }
     }
 
@@ -172,7 +171,7 @@ impl Writer {
         CommitId::new(&format!("{:040x}", self.random.below(12))).unwrap()
     }
 
-    fn old_run(&mut self) -> RunRef {
+    pub fn old_run(&mut self) -> RunRef {
         RunRef { job: self.job(), number: 1 + self.random.below(9) }
     }
 
@@ -279,13 +278,16 @@ impl Writer {
         // Due times of the past, each but once.
         self.second += 1;
         match self.random.below(7) {
-            0 => Cause::Schedule { due: time(self.second) },
+            0 => Cause::Schedule {
+                due: time(self.second),
+                previous: (self.second % 2 == 0).then(|| time(self.second / 2)),
+            },
             1 => Cause::Commit { sighting: self.random.below(50) },
             2 => Cause::Needs { run: self.old_run() },
             3 => Cause::Manual { by },
             4 => Cause::Retry { of: self.old_run(), by },
             5 => Cause::Rollback { deployment: self.old_run(), by },
-            _ => Cause::Backfill { due: time(self.second), by },
+            _ => Cause::Backfill { due: time(self.second), previous: None, by },
         }
     }
 
@@ -387,7 +389,7 @@ impl Writer {
 
     /// What stands by itself.
     fn small(&mut self, world: &World) -> Change {
-        match self.random.below(9) {
+        match self.random.below(12) {
             0 => Change::PipelineSeen {
                 pipeline: self.pipeline(),
                 url: TEXT.into(),
@@ -414,13 +416,11 @@ impl Writer {
                 run: self.old_run(),
             }),
             5 => self.ledger(world),
-            6 => Change::CursorPut(Cursor {
-                job: self.job(),
-                schedule: Hash::of(b"0 2 * * *"),
-                since: self.now(),
-                decided: self.now(),
-            }),
+            6 => self.cursor(),
             7 => self.letter(world),
+            8 => self.pulse(),
+            9 => self.pause(),
+            10 => Change::PauseOver { scope: self.scope() },
             _ => Change::Journal(JournalLine {
                 at: self.now(),
                 actor: "root".into(),
@@ -440,21 +440,6 @@ impl Writer {
             carries: self.random.one_in(2).then(|| self.old_run()),
             latest: self.random.one_in(2).then_some(latest),
         })
-    }
-
-    fn ledger(&mut self, world: &World) -> Change {
-        let job = self.job();
-        if let Some(old) = world.ledger.get(&job).filter(|_| self.second.is_multiple_of(2)) {
-            return Change::LedgerPut(LedgerRow { last: self.now(), count: old.count + 1, ..old.clone() });
-        }
-        let verdict = match self.random.below(3) {
-            0 => DueVerdict::Run(self.old_run()),
-            1 => DueVerdict::Coalesced(self.old_run()),
-            _ => DueVerdict::Skipped(TEXT.into()),
-        };
-        // Also due times that lie before the newest row: the clock may have been stepped.
-        let first = time(self.random.below(self.second + 1));
-        Change::LedgerPut(LedgerRow { job, first, last: first, count: 1, verdict })
     }
 
     fn letter(&mut self, world: &World) -> Change {
@@ -480,12 +465,15 @@ impl Writer {
 
     fn letter_kind(&mut self) -> LetterKind {
         let (request, run) = (self.random.below(9), self.old_run());
-        match self.random.below(6) {
+        match self.random.below(9) {
             0 => LetterKind::Approval { request, slot: "slot".into() },
             1 => LetterKind::Decided { request },
             2 => LetterKind::Failure { run },
             3 => LetterKind::Recovery { run },
             4 => LetterKind::Unknown { run },
+            5 => LetterKind::Stale { job: run.job },
+            6 => LetterKind::Fresh { run },
+            7 => LetterKind::Long { run },
             _ => LetterKind::Unsatisfiable { request },
         }
     }

@@ -197,6 +197,9 @@ fn letters(rows: &Rows) -> Vec<AttentionView> {
             LetterKind::Unsatisfiable { request } => format!("that nobody can approve request {request}"),
             LetterKind::Failure { run } | LetterKind::Unknown { run } => format!("the failure of {run}"),
             LetterKind::Recovery { run } => format!("the recovery of {run}"),
+            LetterKind::Stale { job } => format!("that {job} is stale"),
+            LetterKind::Fresh { run } => format!("that {} is no longer stale", run.job),
+            LetterKind::Long { run } => format!("that {run} takes far too long"),
         };
         let (why, given_up) = match &letter.state {
             LetterState::Waiting { last_error, .. } => (last_error.clone().unwrap_or_default(), false),

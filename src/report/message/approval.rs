@@ -100,7 +100,8 @@ pub fn mail(request: &Request, subject: String, doc: &Doc) -> Mail {
         html: doc.html(&subject),
         subject,
         thread: format!("request.{}", request.id),
-        run: request.run.clone(),
+        job: request.run.job.clone(),
+        run: Some(request.run.clone()),
         environment: Some(request.tuple.environment.clone()),
         request: Some(request.id),
     }

@@ -2,6 +2,7 @@
 //! the database, and nothing is sent. What is not known is left out; every sentence is true when it is sent.
 
 pub mod approval;
+mod clock;
 mod decided;
 mod doc;
 mod runs;
@@ -9,6 +10,7 @@ mod runs;
 use jiff::tz::TimeZone;
 
 pub use approval::{Asked, Checked, ask, unsatisfiable};
+pub use clock::{StaleFacts, fresh, long, stale};
 pub use decided::{Told, decided, told, voters};
 pub use doc::Doc;
 pub use runs::{RunFacts, failure, outcome_word, recovery, unknown};
@@ -26,7 +28,9 @@ pub struct Mail {
     pub html: String,
     /// What it is about; mails with the same root stand in one thread.
     pub thread: String,
-    pub run: RunRef,
+    pub job: JobKey,
+    /// `None`: it is about a job that has not run.
+    pub run: Option<RunRef>,
     pub environment: Option<EnvironmentName>,
     pub request: Option<u64>,
 }

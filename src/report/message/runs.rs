@@ -96,7 +96,8 @@ fn mail(facts: &RunFacts, subject: String, root: &RunRef, doc: &Doc) -> Mail {
         html: doc.html(&subject),
         subject,
         thread: format!("run.{}", root.id()),
-        run: facts.run.run.clone(),
+        job: facts.run.run.job.clone(),
+        run: Some(facts.run.run.clone()),
         environment: facts.environment.clone(),
         request: None,
     }
