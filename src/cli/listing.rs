@@ -131,13 +131,10 @@ fn approval_cells(row: &ApprovalRow, reader: &Reader) -> Vec<Cell> {
 /// What is approved by it, what to mind, and what happens then.
 pub(super) fn story(row: &ApprovalRow, reader: &Reader) -> Vec<String> {
     let mut lines = Vec::new();
-    match &row.live {
-        Some((live, since)) => {
-            let commits = count(row.adds_total, "commit", "commits");
-            lines.push(format!("{commits} since {} (live since {})", live.short(), reader.when(*since)));
-        }
-        // `mind` says that it is the first one.
-        None => {}
+    // Without one, `mind` says that it is the first.
+    if let Some((live, since)) = &row.live {
+        let commits = count(row.adds_total, "commit", "commits");
+        lines.push(format!("{commits} since {} (live since {})", live.short(), reader.when(*since)));
     }
     for commit in row.adds.iter().take(8) {
         lines.push(cut(&format!("- {}  ({})", safe_line(&commit.subject), safe_line(&commit.author)), 76));
