@@ -35,7 +35,7 @@ use random::Random;
 use robot::Robot;
 use steps::Step;
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 24;
 const STEPS: usize = 200;
 
 /// How a history went: what it reached, what happened step by step, and the rule that was broken.
@@ -131,26 +131,22 @@ fn random_histories_keep_the_promises() {
     let told: Vec<String> = broken.iter().map(|(rule, seeds)| tell(rule, seeds)).collect();
     assert!(told.is_empty(), "{}", told.join("\n"));
     println!("{} seeds: {reached:?}", seeds.len());
-    if seeds.len() as u64 >= SEEDS {
-        for what in MUST_REACH {
-            assert!(reached.contains_key(what), "no history reached `{what}`: {reached:?}");
+    let lists = [(SEEDS, OFTEN), (10 * SEEDS, SELDOM)];
+    for (_, list) in lists.iter().filter(|(least, _)| seeds.len() as u64 >= *least) {
+        for what in *list {
+            assert!(reached.contains_key(what), "no history reached `{what}`");
         }
     }
 }
 
 /// What the histories must come to, or they prove nothing.
-const MUST_REACH: &[&str] = &[
+const OFTEN: &[&str] = &[
     "approved start",
     "production succeeded",
     "deployment succeeded",
-    "deployment unknown",
     "deployment not good",
-    "start that takes back",
-    "start over unclear",
     "superseded",
     "expired",
-    "rejected",
-    "voided",
     "used",
     "vote",
     "schedule",
@@ -169,3 +165,7 @@ const MUST_REACH: &[&str] = &[
     "crash",
     "reboot",
 ];
+
+/// The same, of many histories.
+const SELDOM: &[&str] =
+    &["deployment unknown", "start that takes back", "start over unclear", "rejected", "voided", "closed", "timed-out"];

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use shipbell::model::catalog::PipelineState;
 use shipbell::model::event::{Change, Event};
 use shipbell::model::job::Overlap;
-use shipbell::model::name::{EnvironmentName, PipelineName, RunRef};
+use shipbell::model::name::{EnvironmentName, JobName, PipelineName, RunRef};
 use shipbell::model::run::{Outcome, Run, RunState};
 use shipbell::model::ticket::StartOrder;
 use shipbell::model::time::{Seconds, Timestamp};
@@ -253,4 +254,32 @@ fn still(all: &Transition<'_>) -> Result<(), Fault> {
 /// The pipeline's live part, or an empty one.
 pub fn live_of(world: &World, name: &PipelineName) -> Live {
     world.live.get(name).cloned().unwrap_or_default()
+}
+
+/// Liveness: every head had its turn, and what has its needs green was triggered.
+pub fn nothing_was_forgotten(world: &World) -> Result<(), Fault> {
+    for pipeline in world.scratch.catalog.pipelines.values() {
+        let live = live_of(world, &pipeline.name);
+        let head = live.seen.as_ref().and_then(|seen| seen.head.as_ref());
+        if matches!(pipeline.state, PipelineState::Off { .. }) {
+            continue;
+        }
+        for job in pipeline.jobs.values() {
+            let definition = &job.definition;
+            for (git_ref, row) in live.sightings.iter().filter(|(name, _)| definition.refs.matches(name, head)) {
+                let Some(tip) = row.last().filter(|tip| tip.runs) else { continue };
+                let standing = |job: &JobName| live.standings.get(&(job.clone(), tip.commit.id.clone()));
+                let own = standing(&definition.key.job);
+                let had = own.is_some_and(|standing| standing.fired || standing.latest.is_some());
+                let needs = &definition.needs;
+                let green = |need: &JobName| {
+                    let latest = standing(need).and_then(|standing| standing.latest.as_ref());
+                    latest.is_some_and(|latest| latest.outcome == Outcome::Succeeded)
+                };
+                let wanted = definition.follows_commits() || (definition.follows_needs() && needs.iter().all(green));
+                must(had || !wanted, "no head is forgotten", (&definition.key, git_ref, tip, own))?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -335,11 +335,34 @@ fn time(kind: Kind, robot: &mut Robot, random: &mut Random) -> String {
     format!("it is {}", robot.now)
 }
 
-/// Faults stop, everything is answered: every queued run ends or says what it waits for, and nothing loops.
+/// Faults stop, everything is answered: every queued run ends or says what it waits for, nothing loops,
+/// and no commit was forgotten.
 pub fn calm_down(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
     robot.death = None;
     robot.inbox.push(Event::DiskSeen { free: 1 << 40 });
     robot.turn()?;
+    come_to_rest(robot, random)?;
+    let polls = robot.catalog.pipelines.values().filter_map(|pipeline| {
+        let poll = robot.gits.get(&pipeline.name)?.poll(pipeline, &robot.world);
+        Some(Event::Polled { pipeline: pipeline.name.clone(), poll })
+    });
+    robot.inbox = polls.collect();
+    robot.turn()?;
+    // Longer than any `quiet`.
+    robot.advance(Seconds(120));
+    robot.turn()?;
+    come_to_rest(robot, random)?;
+    crate::checks::nothing_was_forgotten(&robot.world)?;
+    let open = robot.world.last_request;
+    // Longer than any voting or approval lives.
+    robot.advance(Seconds::days(15));
+    robot.turn()?;
+    come_to_rest(robot, random)?;
+    let mut left = robot.world.live.values().flat_map(|live| live.requests.values());
+    must(left.all(|request| request.id > open), "every request comes to an end", &robot.world.live)
+}
+
+fn come_to_rest(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
     let mut rounds = 0;
     loop {
         rounds += 1;
