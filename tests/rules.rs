@@ -409,3 +409,35 @@ fn a_deleted_branch_ends_what_had_not_begun() {
     scene.delete("side");
     assert!(scene.states().iter().any(|state| state.contains("branch side was deleted")), "{:?}", scene.states());
 }
+
+#[test]
+fn a_run_whose_needs_failed_meanwhile_holds_nobody_up() {
+    let mut scene = Scene::of(SHOP);
+    scene.push("main");
+    scene.ok("test#1");
+    scene.push("main");
+    scene.ok("test#2");
+    assert_eq!(scene.state("staging#2"), "waits (after #1)");
+    scene.start("test");
+    scene.end("test#3", Outcome::Failed);
+    scene.push("main");
+    scene.ok("test#4");
+    scene.ok("staging#1");
+    assert!(scene.state("staging#2").starts_with("waits (needs test"), "{}", scene.state("staging#2"));
+    assert_eq!(scene.state("staging#3"), "running");
+}
+
+#[test]
+fn a_due_time_runs_once_also_when_the_clock_goes_back_and_the_schedule_changes() {
+    let job = |schedule: &str| {
+        format!("# no repo\n[job.backup]\nschedule = \"{schedule}\"\ntimezone = \"UTC\"\nsteps = \"true\"\n")
+    };
+    let mut scene = Scene::of(&job("30 10 * * *"));
+    scene.at("2026-11-23T10:30:00Z");
+    scene.ok("backup#1");
+    scene.load(&job("45 10 * * *"));
+    scene.at("2026-11-23T10:20:00Z");
+    scene.load(&job("30 10 * * *"));
+    scene.at("2026-11-23T10:31:00Z");
+    assert!(!scene.has("backup#2"), "{:?}", scene.states());
+}

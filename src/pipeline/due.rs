@@ -20,6 +20,9 @@ const BATCH: usize = 5_000;
 /// With `catch-up = "skip"` a due time later than this is missed.
 const LATE: Seconds = Seconds(60);
 
+/// How far the clock may be put back without a due time running a second time.
+const CLOCK_STEP: Seconds = Seconds(86_400);
+
 /// Decides every due time of a pipeline that has come.
 pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
     let Some(pipeline) = draft.world.pipeline(name) else { return };
@@ -39,12 +42,15 @@ fn job(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition, off: Option
     let cursor = match draft.world.cursors.get(key) {
         Some(cursor) if cursor.schedule == text => cursor.clone(),
         // First load of this text: it never catches up times from before it existed.
-        _ => {
+        old => {
+            // Nor does it run again what ran before the clock went back a little; by more than that the
+            // clock was wrong, and waiting for it to come there again would be worse.
+            let ran = old.map(|old| old.decided).filter(|at| *at <= CLOCK_STEP.after(draft.now));
             let cursor = Cursor {
                 job: key.clone(),
                 schedule: text,
                 since: draft.now,
-                decided: draft.now,
+                decided: ran.map_or(draft.now, |ran| ran.max(draft.now)),
                 ran: None,
                 boot: None,
             };
@@ -56,7 +62,8 @@ fn job(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition, off: Option
     if let Some((newest, missed)) = due.split_last() {
         decide(draft, key, definition, cursor, *newest, missed, off);
     }
-    if let Some(next) = next_due(draft.world, definition) {
+    // One that has come and still waits for git is looked at again when the answer comes.
+    if let Some(next) = next_due(draft.world, definition).filter(|next| *next > draft.now) {
         draft.wake(&key.pipeline, next);
     }
 }

@@ -110,9 +110,14 @@ fn overlap(world: &World, run: &Run, definition: &Definition, _now: Timestamp) -
     let mut others = live.runs.values().filter(same);
     let before = |other: &Run| {
         let earlier = (other.queued_at, other.run.number) < (run.queued_at, run.run.number);
-        earlier && other.is_queued() && !waits_for_people(world, other, definition)
+        earlier && other.is_queued() && !waits_for_people(world, other, definition) && !stuck(world, other)
     };
     others.find(|other| other.is_running() || before(other)).map(|other| format!("after #{}", other.run.number))
+}
+
+/// Whether what it needs failed meanwhile: nobody knows when it goes on, so nobody waits behind it.
+fn stuck(world: &World, run: &Run) -> bool {
+    upstream(world, &run.run.job, run.commit.as_ref()).is_err()
 }
 
 /// Whether it stands at a request, or at a step that only a person or the window can clear.

@@ -6,7 +6,7 @@ use crate::model::letter::LetterKind;
 use crate::model::name::RunRef;
 use crate::model::run::{Attempt, Finished, Outcome, Run, RunState, StepReport, Usage};
 use crate::model::ticket::{Evidence, Fact, FactLine};
-use crate::model::time::Seconds;
+use crate::model::time::{Seconds, to_millisecond};
 use crate::pipeline::draft::{Draft, failing_after, listeners};
 use crate::pipeline::{asking, due, promote, trigger};
 
@@ -29,14 +29,16 @@ pub fn progress(draft: &mut Draft<'_>, name: &RunRef, attempt: u32, lines: &[Fac
 
 fn fact(draft: &mut Draft<'_>, run: &mut Run, attempt: u32, line: &FactLine) {
     let RunState::Running { started_at, step, touched, launched_at, .. } = &mut run.state else { return };
+    // A supervisor's clock may be finer than what the database keeps.
+    let at = to_millisecond(line.at);
     match &line.fact {
         Fact::Started { .. } => {
-            *started_at = Some(line.at);
+            *started_at = Some(at);
             draft.put(Change::AttemptPut(Attempt {
                 run: run.run.clone(),
                 attempt,
                 launched_at: *launched_at,
-                started_at: Some(line.at),
+                started_at: Some(at),
                 finished_at: None,
                 outcome: None,
                 reason: String::new(),
@@ -52,7 +54,7 @@ fn fact(draft: &mut Draft<'_>, run: &mut Run, attempt: u32, line: &FactLine) {
                 index: *index,
                 name: name.clone(),
                 always: *always,
-                started_at: line.at,
+                started_at: at,
                 finished_at: None,
                 ended: None,
                 log_from: *log,
@@ -65,7 +67,7 @@ fn fact(draft: &mut Draft<'_>, run: &mut Run, attempt: u32, line: &FactLine) {
         Fact::StepEnded { index, end, log } => {
             let key = (run.run.clone(), attempt, *index);
             if let Some(mut report) = draft.world.scratch.steps.remove(&key) {
-                report.finished_at = Some(line.at);
+                report.finished_at = Some(at);
                 report.ended = Some(end.clone());
                 report.log_to = Some(*log);
                 draft.put(Change::StepPut(report));

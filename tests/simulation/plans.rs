@@ -160,6 +160,9 @@ impl Plan {
         hotfix.steps[0].run = "make hotfix".into();
         let mut nightly = base(key("nightly"), Some("git:app"), &["main"]);
         nightly.schedule = vec![cron(if self.hourly { "7 * * * *" } else { "20 2 * * *" })];
+        if self.paths {
+            nightly.paths = vec!["src/**".into()];
+        }
         nightly.unchanged = Unchanged::Run;
         nightly.overlap = if self.overlap_skip { Overlap::Skip } else { Overlap::Queue };
         nightly.catch_up = if self.catch_up_skip { CatchUp::Skip } else { CatchUp::Once };

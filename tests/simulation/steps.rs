@@ -383,7 +383,13 @@ fn come_to_rest(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
         must(run.is_queued(), "what runs ends when it may", run)?;
         let reason = shipbell::pipeline::waits(&robot.world, run, robot.now);
         let good = reason.as_ref().is_some_and(|reason| LASTING.iter().any(|word| reason.contains(word)));
-        must(good, "what waits says for what", (run, reason))?;
+        must(good, "what waits says for what", (run, &reason))?;
+        // Whoever stands behind another waits for one that a person can move, not for a dead end.
+        let behind = reason.iter().find_map(|reason| reason.strip_prefix("after #")?.parse().ok());
+        let other = behind.and_then(|number| robot.world.run(&RunRef { job: run.run.job.clone(), number }));
+        let others = other.and_then(|other| shipbell::pipeline::waits(&robot.world, other, robot.now));
+        let dead_end = others.is_some_and(|reason| reason.starts_with("needs"));
+        must(!dead_end, "nobody waits behind one whose needs failed", (run, other))?;
     }
     Ok(())
 }

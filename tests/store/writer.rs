@@ -280,7 +280,7 @@ impl Writer {
         match self.random.below(7) {
             0 => Cause::Schedule {
                 due: time(self.second),
-                previous: (self.second % 2 == 0).then(|| time(self.second / 2)),
+                previous: self.second.is_multiple_of(2).then(|| time(self.second / 2)),
             },
             1 => Cause::Commit { sighting: self.random.below(50) },
             2 => Cause::Needs { run: self.old_run() },
