@@ -142,3 +142,25 @@ fn a_test_whose_supervisor_was_killed_is_begun_anew() {
     wait_for_outcome(&robot, "app/test#1", "succeeded");
     assert!(robot.json(&["show", "app/test#1"])["attempts"].as_array().is_some_and(|attempts| attempts.len() == 2));
 }
+
+#[test]
+fn an_older_database_put_back_gives_no_number_twice() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut origin = Origin::new(&temp.path().join("app.git"));
+    let mut robot = robot(&origin, "[job.test]\nsteps = \"true\"\n");
+    robot.start();
+    robot.stop();
+    let (database, copy) = (robot.path("var/lib/shipbell/db/shipbell.db"), temp.path().join("copy.db"));
+    std::fs::copy(&database, &copy).unwrap();
+    robot.start();
+    origin.commit("main", "first", &[("a", "1")]);
+    wait_for_outcome(&robot, "app/test#1", "succeeded");
+    robot.stop();
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(robot.path(&format!("var/lib/shipbell/db/shipbell.db{ending}")));
+    }
+    std::fs::copy(&copy, &database).unwrap();
+    robot.start();
+    wait_for_outcome(&robot, "app/test#2", "succeeded");
+    assert_eq!(robot.run(&["show", "app/test#1"]).code, 4, "the database does not know it");
+}

@@ -14,6 +14,7 @@ use crate::executor::Executor;
 use crate::http;
 use crate::inbox::{Inbox, inbox};
 use crate::model::event::Event;
+use crate::pipeline::world::World;
 use crate::report::facts::ReadLog;
 use crate::report::token::Keys;
 use crate::source::{Mirrors, Poller, PollerHandle, Target};
@@ -31,6 +32,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
 
     let executor = Executor::new(&layout.runs_dir, &layout.executor_dir, &layout.homes(), &options.binary)
         .map_err(Failure::io("cannot make the executor's directories"))?;
+    count_from_directories(&mut world, &executor).map_err(Failure::io("cannot list the run directories"))?;
     let mut loaded = reload::load(&options, &executor).map_err(Failure::io("cannot keep the job definitions"))?;
     let broken = reload::broken(&loaded);
     let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir)
@@ -86,6 +88,16 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         _lock: lock,
         _chores: chores,
     })
+}
+
+/// Numbers are never reused, also not after an older database was put back: directories of runs that
+/// it does not know stand where they stood.
+fn count_from_directories(world: &mut World, executor: &Executor) -> std::io::Result<()> {
+    for (run, _attempt) in executor.list()? {
+        let last = world.numbers.entry(run.job).or_default();
+        *last = (*last).max(run.number);
+    }
+    Ok(())
 }
 
 /// What is seen goes to the inbox in the order in which it was seen; the poller waits for nobody.
