@@ -32,7 +32,7 @@ fn at_the_bell() -> (Robot, Run, Request) {
         let open = robot.world.live.values().flat_map(|live| live.requests.values()).next().cloned();
         if let Some(request) = open {
             let run = robot.world.run(&request.run).unwrap().clone();
-            steps::calm_down(&mut robot, &mut random).unwrap();
+            steps::come_to_rest(&mut robot, &mut random).unwrap();
             return (robot, run, request);
         }
     }

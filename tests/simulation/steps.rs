@@ -362,7 +362,7 @@ pub fn calm_down(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
     must(left.all(|request| request.id > open), "every request comes to an end", &robot.world.live)
 }
 
-fn come_to_rest(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
+pub fn come_to_rest(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
     let mut rounds = 0;
     loop {
         rounds += 1;
