@@ -7,13 +7,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::last_good::LastGood;
 use crate::config::layout::Layout;
+use crate::config::loader::{Found, Loader};
 use crate::config::message::{Findings, Problem, Source};
 use crate::config::safe::{self, Refusal};
 use crate::config::settings::{self, Shared};
 use crate::config::{Loaded, Trust, file, last_good};
 use crate::model::catalog::{Catalog, Pipeline, PipelineState};
 use crate::model::name::PipelineName;
+use crate::model::time::Timestamp;
 
 /// Moves what was found about one file on, less what follows from a line that did not even parse.
 pub(crate) fn take_over(told: Findings, broken_lines: &[usize], findings: &Findings) {
@@ -27,7 +30,7 @@ pub(crate) fn take_over(told: Findings, broken_lines: &[usize], findings: &Findi
 }
 
 /// What job files are read against.
-enum Basis {
+pub(super) enum Basis {
     Good(Shared),
     /// shipbell.toml is broken and no earlier version is left: nobody can say who must approve what, so
     /// every pipeline is off. What could be read of it serves to tell the job files' mistakes with its own.
@@ -39,27 +42,8 @@ enum Basis {
 
 /// Loads everything.
 #[must_use]
-pub fn load(layout: &Layout, trust: &Trust, last_good: &BTreeMap<PipelineName, Pipeline>) -> Loaded {
-    let findings = Findings::default();
-    let basis = basis(layout, &layout.shipbell_toml(), Some(trust), &findings);
-    let mut catalog = Catalog::default();
-    let mut problems = findings.into_problems();
-    let found = discover(layout, trust, &mut catalog.skipped);
-    for (name, path) in &found {
-        let (pipeline, told) = one(name, path, (Some(trust), trust), &basis, last_good.get(name));
-        catalog.pipelines.insert(name.clone(), pipeline);
-        problems.extend(told);
-    }
-    for (name, old) in last_good.iter().filter(|(name, _)| !found.contains_key(name)) {
-        let why = format!("its file {} is gone", old.file.display());
-        catalog
-            .pipelines
-            .insert(name.clone(), Pipeline { state: PipelineState::Off { why, gone: true }, ..old.clone() });
-    }
-    if let Basis::Good(shared) = basis {
-        (catalog.settings, catalog.people) = (shared.settings, shared.people);
-    }
-    Loaded { catalog, problems }
+pub fn load(layout: &Layout, trust: &Trust, last_good: &LastGood) -> Loaded {
+    Loader::default().load(layout, trust, last_good, None, Timestamp::MIN).0
 }
 
 /// Loads everything and keeps what is good for the next time.
@@ -67,13 +51,7 @@ pub fn load(layout: &Layout, trust: &Trust, last_good: &BTreeMap<PipelineName, P
 /// # Errors
 /// If it could not be kept; the configuration itself is loaded all the same.
 pub fn reload(layout: &Layout, trust: &Trust) -> (Loaded, io::Result<()>) {
-    let dir = layout.last_good();
-    let loaded = load(layout, trust, &last_good::read(&dir));
-    let of_settings = loaded.problems.iter().any(|problem| problem.file == layout.shipbell_toml());
-    let text = safe::read(&layout.shipbell_toml(), Some(trust)).ok();
-    let kept = if of_settings { Ok(()) } else { last_good::keep_settings(&dir, text.as_deref()) };
-    let kept = kept.and_then(|()| last_good::write(&dir, &loaded.catalog));
-    (loaded, kept)
+    Loader::default().reload(layout, trust, Timestamp::MIN)
 }
 
 /// Reads just these files, wherever they lie, against the shipbell.toml among them or else the host's.
@@ -98,11 +76,11 @@ pub fn check_files(layout: &Layout, trust: &Trust, files: &[PathBuf]) -> Loaded 
         problems.extend(others.iter().map(told));
     }
     for path in jobs {
-        match name_of(path) {
+        match name_of(path, path.is_dir()) {
             Ok(name) => {
                 let judged = installed(path).then_some(trust);
-                let (pipeline, told) = one(&name, path, (judged, trust), &basis, None);
-                catalog.pipelines.insert(name, pipeline);
+                let (pipeline, told) = one(&name, path, (judged, trust), &basis, || None);
+                catalog.pipelines.insert(name, Arc::new(pipeline));
                 problems.extend(told);
             }
             Err(why) => problems.push(Problem::of_file(path, "", &format!("no job file: {why}"), &[])),
@@ -112,6 +90,13 @@ pub fn check_files(layout: &Layout, trust: &Trust, files: &[PathBuf]) -> Loaded 
         (catalog.settings, catalog.people) = (shared.settings, shared.people);
     }
     Loaded { catalog, problems }
+}
+
+/// What the host's job files are read against, and what is wrong with its shipbell.toml.
+pub(super) fn basis_of_host(layout: &Layout, trust: &Trust) -> (Basis, Vec<Problem>) {
+    let findings = Findings::default();
+    let basis = basis(layout, &layout.shipbell_toml(), Some(trust), &findings);
+    (basis, findings.into_problems())
 }
 
 /// shipbell.toml, or its last good version where it is broken.
@@ -150,24 +135,25 @@ enum Fallback {
 }
 
 /// One pipeline, and what is wrong with its file.
-fn one(
+pub(super) fn one(
     name: &PipelineName,
     path: &Path,
     trust: (Option<&Trust>, &Trust),
     basis: &Basis,
-    last_good: Option<&Pipeline>,
+    last_good: impl FnOnce() -> Option<Arc<Pipeline>>,
 ) -> (Pipeline, Vec<Problem>) {
     let (fallback, problems) = match read_one(name, path, trust, basis) {
         Ok(pipeline) => return (pipeline, Vec::new()),
         Err(failed) => failed,
     };
     let problems = problems.into_iter().map(|problem| Problem { pipeline: Some(name.clone()), ..problem }).collect();
-    let state = match (fallback, last_good) {
+    let last_good = last_good();
+    let state = match (fallback, &last_good) {
         (Fallback::LastGood(problem), Some(_)) => PipelineState::LastGood { problem },
         (Fallback::LastGood(why), None) | (Fallback::Off(why), _) => PipelineState::Off { why, gone: false },
     };
     let pipeline = match last_good {
-        Some(older) => Pipeline { file: path.to_owned(), state, ..older.clone() },
+        Some(older) => Pipeline { file: path.to_owned(), state, ..older.as_ref().clone() },
         None => Pipeline {
             name: name.clone(),
             file: path.to_owned(),
@@ -226,36 +212,42 @@ fn refused(path: &Path, refusal: &Refusal, pipeline: Option<&PipelineName>) -> P
 }
 
 /// Every job file by its pipeline's name. What is none is named in `skipped` with the reason.
-fn discover(layout: &Layout, trust: &Trust, skipped: &mut Vec<(PathBuf, String)>) -> BTreeMap<PipelineName, PathBuf> {
-    let mut found: BTreeMap<PipelineName, PathBuf> = BTreeMap::new();
+pub(super) fn discover(
+    layout: &Layout,
+    trust: &Trust,
+    skipped: &mut Vec<(PathBuf, String)>,
+) -> BTreeMap<PipelineName, Found> {
+    let mut found: BTreeMap<PipelineName, Found> = BTreeMap::new();
     let mut masks: BTreeMap<PipelineName, PathBuf> = BTreeMap::new();
     for dir in layout.jobs_dirs() {
-        let mut paths: Vec<PathBuf> = match fs::read_dir(&dir) {
-            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        let kind = |entry: fs::DirEntry| Some(Found { path: entry.path(), kind: entry.file_type().ok()? });
+        let mut files: Vec<Found> = match fs::read_dir(&dir) {
+            Ok(entries) => entries.flatten().filter_map(kind).collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 skipped.push((dir, format!("the directory cannot be read: {error}")));
                 continue;
             }
         };
-        paths.sort();
-        for path in paths {
-            let name = match name_of(&path) {
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        for file in files {
+            let is_dir = file.kind.is_dir() || (file.kind.is_symlink() && file.path.is_dir());
+            let name = match name_of(&file.path, is_dir) {
                 Ok(name) => name,
                 Err(why) => {
-                    skipped.push((path, why));
+                    skipped.push((file.path, why));
                     continue;
                 }
             };
             if let Some(mask) = masks.get(&name) {
-                skipped.push((path, format!("masked by {}", mask.display())));
+                skipped.push((file.path, format!("masked by {}", mask.display())));
             } else if let Some(over) = found.get(&name) {
-                skipped.push((path, format!("{} takes its place", over.display())));
-            } else if is_mask(&path, trust) {
-                skipped.push((path.clone(), "a mask (linked to /dev/null)".into()));
-                masks.insert(name, path);
+                skipped.push((file.path, format!("{} takes its place", over.path.display())));
+            } else if file.kind.is_symlink() && is_mask(&file.path, trust) {
+                skipped.push((file.path.clone(), "a mask (linked to /dev/null)".into()));
+                masks.insert(name, file.path);
             } else {
-                found.insert(name, path);
+                found.insert(name, file);
             }
         }
     }
@@ -271,9 +263,9 @@ fn is_mask(path: &Path, trust: &Trust) -> bool {
 }
 
 /// The pipeline that a file is the job file of, or why it is none.
-fn name_of(path: &Path) -> Result<PipelineName, String> {
+fn name_of(path: &Path, is_dir: bool) -> Result<PipelineName, String> {
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if path.is_dir() {
+    if is_dir {
         return Err("a directory: job files lie in jobs.d itself".into());
     }
     let Some(stem) = file.strip_suffix(".toml") else {

@@ -10,6 +10,7 @@ mod file;
 mod job;
 mod keys;
 mod load;
+mod loader;
 mod resolve;
 mod safe;
 mod settings;
@@ -21,6 +22,7 @@ mod url;
 
 pub use layout::Layout;
 pub use load::{check_files, load, reload};
+pub use loader::Loader;
 pub use message::Problem;
 
 use crate::model::catalog::Catalog;

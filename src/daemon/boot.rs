@@ -1,12 +1,13 @@
 //! From nothing to a daemon that is ready: directories, lock, database, configuration, sockets, tasks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use crate::config::Loader;
 use crate::config::layout::Layout;
 use crate::daemon::turns::Daemon;
 use crate::daemon::{Failure, Options, follow, reload};
@@ -33,7 +34,8 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     let executor = Executor::new(&layout.runs_dir, &layout.executor_dir, &layout.homes(), &options.binary)
         .map_err(Failure::io("cannot make the executor's directories"))?;
     count_from_directories(&mut world, &executor).map_err(Failure::io("cannot list the run directories"))?;
-    let mut loaded = reload::load(&options, &executor).map_err(Failure::io("cannot keep the job definitions"))?;
+    let loader = Arc::new(Mutex::new(Loader::default()));
+    let mut loaded = reload::load(&options, &executor, &loader);
     let broken = reload::broken(&loaded);
     let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir)
         .map_err(|error| Failure::Other(error.to_string()))?;
@@ -73,6 +75,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         reader,
         world,
         executor,
+        loader,
         mirrors,
         keys,
         inbox,

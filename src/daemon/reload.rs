@@ -2,38 +2,34 @@
 //! the last good version of each file is kept before the core hears of them.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info, warn};
 
-use crate::config::{self, Loaded};
+use crate::clock;
+use crate::config::{Loaded, Loader};
 use crate::daemon::Options;
 use crate::executor::Executor;
 use crate::inbox::ReloadReport;
-use crate::model::catalog::{Catalog, PipelineState};
+use crate::model::catalog::{Catalog, Pipeline, PipelineState};
 
-pub(super) fn load(options: &Options, executor: &Executor) -> io::Result<Loaded> {
-    let (loaded, kept) = config::reload(&options.layout, &options.trust);
+pub(super) fn load(options: &Options, executor: &Executor, loader: &Mutex<Loader>) -> Loaded {
+    let mut loader = loader.lock().unwrap_or_else(PoisonError::into_inner);
+    let (loaded, kept) = loader.reload(&options.layout, &options.trust, clock::now());
     for problem in &loaded.problems {
         warn!("{}", problem.text);
     }
     for (file, why) in &loaded.catalog.skipped {
         info!("{}: skipped, {why}", file.display());
     }
-    let definitions: Vec<_> = loaded
-        .catalog
-        .pipelines
-        .values()
-        // What an unsafe or missing file said is not to be started by anybody.
-        .filter(|pipeline| !matches!(pipeline.state, PipelineState::Off { .. }))
-        .flat_map(|pipeline| pipeline.jobs.values().map(|job| Arc::clone(&job.definition)))
-        .collect();
-    executor.learn(&definitions)?;
+    // What an unsafe or missing file said is not to be started by anybody.
+    let followed = |pipeline: &&Arc<Pipeline>| !matches!(pipeline.state, PipelineState::Off { .. });
+    let jobs = loaded.catalog.pipelines.values().filter(followed).flat_map(|pipeline| pipeline.jobs.values());
+    executor.learn(jobs.map(|job| (job.hash.clone(), Arc::clone(&job.definition))));
     if let Err(error) = kept {
         error!("the last good versions of the job files could not be kept: {error}");
     }
-    Ok(loaded)
+    loaded
 }
 
 /// Links begin with the address that was got, where no `public-url` is given.

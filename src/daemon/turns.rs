@@ -2,7 +2,7 @@
 //! nothing is performed, who asked is told so, and what happened is kept for the next turn.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::{self, Alarm};
+use crate::config::Loader;
 use crate::daemon::{Failure, Options, reload};
 use crate::executor::Executor;
 use crate::inbox::{Inbox, Look, Message, Messages};
@@ -39,6 +40,7 @@ pub(super) struct Daemon {
     pub reader: Reader,
     pub world: World,
     pub executor: Executor,
+    pub loader: Arc<Mutex<Loader>>,
     pub mirrors: Mirrors,
     pub keys: Arc<Keys>,
     pub inbox: Inbox,
@@ -205,11 +207,11 @@ impl Daemon {
 
     async fn reload(&mut self) -> (Option<Event>, crate::inbox::ReloadReport) {
         self.tell_systemd(&[NotifyState::Reloading, NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Ready)]);
-        let (options, executor) = (self.options.clone(), self.executor.clone());
-        let loaded = tokio::task::spawn_blocking(move || reload::load(&options, &executor)).await;
+        let (options, executor, loader) = (self.options.clone(), self.executor.clone(), Arc::clone(&self.loader));
+        let loaded = tokio::task::spawn_blocking(move || reload::load(&options, &executor, &loader)).await;
         self.tell_systemd(&[NotifyState::Ready]);
         let error = match loaded {
-            Ok(Ok(mut loaded)) => {
+            Ok(mut loaded) => {
                 reload::name_address(&mut loaded.catalog, &self.address);
                 let (old, new) = (&self.world.scratch.catalog.settings, &loaded.catalog.settings);
                 if (&old.listen, &old.public_url) != (&new.listen, &new.public_url) {
@@ -220,7 +222,6 @@ impl Daemon {
                 info!("reloaded: {} files ok, {} broken", report.files_ok, report.files_broken);
                 return (Some(Event::Reloaded { catalog: Arc::new(loaded.catalog) }), report);
             }
-            Ok(Err(error)) => error.to_string(),
             Err(panicked) => panicked.to_string(),
         };
         let text = format!("not reloaded, the configuration of before stays: {error}");
@@ -249,7 +250,7 @@ impl Daemon {
                         .collect()
                 };
                 Some(Target {
-                    pipeline: Arc::new(pipeline.clone()),
+                    pipeline: Arc::clone(pipeline),
                     url: repo.url.clone(),
                     every: repo.poll.duration(),
                     known: rows.into_iter().flatten().map(|(git_ref, row)| (git_ref.clone(), newest(row))).collect(),

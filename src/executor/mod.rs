@@ -5,10 +5,11 @@
 /// Whether an order fits a definition.
 mod order;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::launch::evidence;
 use crate::launch::local::Local;
@@ -44,11 +45,18 @@ pub struct Executor {
 #[derive(Debug)]
 struct Inner {
     runs: PathBuf,
-    definitions: PathBuf,
     homes: PathBuf,
     launcher: Local,
+    known: Mutex<Known>,
     /// One start at a time: looking whether an attempt is there and making it are two steps.
     starting: Mutex<()>,
+}
+
+/// Definitions by their hashes.
+#[derive(Debug, Default)]
+struct Known {
+    now: BTreeMap<Hash, Arc<Definition>>,
+    before: BTreeMap<Hash, Arc<Definition>>,
 }
 
 impl Executor {
@@ -57,48 +65,40 @@ impl Executor {
     /// # Errors
     /// If its directories cannot be made.
     pub fn new(runs_dir: &Path, executor_dir: &Path, homes_dir: &Path, binary: &Path) -> io::Result<Self> {
-        let definitions = executor_dir.join("definitions");
         // A job's user passes through to its own directories and lists nothing.
-        for (dir, mode) in [(runs_dir, 0o711), (executor_dir, 0o700), (&definitions, 0o700), (homes_dir, 0o711)] {
+        for (dir, mode) in [(runs_dir, 0o711), (executor_dir, 0o700), (homes_dir, 0o711)] {
             make_dir(dir, mode)?;
         }
         let absolute = |path: &Path| path.canonicalize();
         Ok(Self {
             inner: Arc::new(Inner {
                 runs: absolute(runs_dir)?,
-                definitions: absolute(&definitions)?,
                 homes: absolute(homes_dir)?,
                 launcher: Local::new(binary),
+                known: Mutex::default(),
                 starting: Mutex::new(()),
             }),
         })
     }
 
-    /// Keeps these definitions by their hashes; what was learned before stays.
-    ///
-    /// # Errors
-    /// If the disk does not take them.
-    pub fn learn(&self, definitions: &[Arc<Definition>]) -> io::Result<()> {
-        for definition in definitions {
-            let text = serde_json::to_vec(definition.as_ref())?;
-            let path = self.definition_path(&Hash::of(&text));
-            if !path.try_exists()? {
-                files::write_whole(&path, &text, 0o600)?;
-            }
-        }
-        Ok(())
+    /// These definitions hold now. Each process learns them anew, from the job files or their last good
+    /// versions; those that held before stay known, for an order that is on its way.
+    pub fn learn(&self, definitions: impl IntoIterator<Item = (Hash, Arc<Definition>)>) {
+        let mut known = self.known();
+        known.before = std::mem::take(&mut known.now);
+        known.now = definitions.into_iter().collect();
     }
 
-    /// A definition that was learned, if its text still has this hash.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Two maps are whole after a panic as well.
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A definition that was learned.
     #[must_use]
-    pub fn definition(&self, hash: &Hash) -> Option<Definition> {
-        let plain = hash.as_str().len() == 64 && hash.as_str().bytes().all(|c| c.is_ascii_hexdigit());
-        let text = plain.then(|| fs::read(self.definition_path(hash)).ok()).flatten()?;
-        (Hash::of(&text) == *hash).then(|| serde_json::from_slice(&text).ok()).flatten()
-    }
-
-    fn definition_path(&self, hash: &Hash) -> PathBuf {
-        self.inner.definitions.join(format!("{hash}.json"))
+    pub fn definition(&self, hash: &Hash) -> Option<Arc<Definition>> {
+        let known = self.known();
+        known.now.get(hash).or_else(|| known.before.get(hash)).cloned()
     }
 
     /// The directory of an attempt.
@@ -120,7 +120,8 @@ impl Executor {
         order::check(order, &definition).map_err(StartError::Refused)?;
         let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
         let home = self.home(&definition);
-        let ticket = Ticket { v: VERSION, order: order.clone(), definition, home, init_config };
+        let ticket =
+            Ticket { v: VERSION, order: order.clone(), definition: definition.as_ref().clone(), home, init_config };
         let text = serde_json::to_vec(&ticket).map_err(io::Error::from)?;
         let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.make_attempt(&order.run, order.attempt)?;

@@ -16,7 +16,7 @@ use crate::model::time::Seconds;
 pub struct Catalog {
     pub settings: Settings,
     pub people: BTreeMap<PersonName, Person>,
-    pub pipelines: BTreeMap<PipelineName, Pipeline>,
+    pub pipelines: BTreeMap<PipelineName, Arc<Pipeline>>,
     /// Files of jobs.d that are no job files, and why: never skipped in silence.
     pub skipped: Vec<(PathBuf, String)>,
 }

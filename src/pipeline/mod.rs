@@ -63,8 +63,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::Tick => {}
         Event::ClockSet => draft.world.look_at_everything(),
         Event::Reloaded { catalog } => {
-            draft.world.scratch.catalog = catalog.clone();
-            draft.world.look_at_everything();
+            draft.world.follow(catalog.clone());
         }
         Event::Polled { pipeline, poll } => {
             draft.world.scratch.comparisons.retain(|asked, answer| asked.pipeline != *pipeline || answer.is_ok());

@@ -120,7 +120,7 @@ impl PartialEq for World {
 impl World {
     #[must_use]
     pub fn pipeline(&self, name: &PipelineName) -> Option<&Pipeline> {
-        self.scratch.catalog.pipelines.get(name)
+        self.scratch.catalog.pipelines.get(name).map(AsRef::as_ref)
     }
 
     #[must_use]
@@ -167,6 +167,27 @@ impl World {
         let hot =
             self.live.iter().flat_map(|(name, live)| live.commits_in_view().into_iter().map(|c| (name.clone(), c)));
         self.scratch.hot = hot.collect();
+    }
+
+    /// Another configuration: what it says anew is looked at again, which is all where it is settings or people.
+    pub fn follow(&mut self, catalog: Arc<Catalog>) {
+        let old = std::mem::replace(&mut self.scratch.catalog, catalog);
+        let new = &self.scratch.catalog;
+        if (&old.settings, &old.people) != (&new.settings, &new.people) {
+            return self.look_at_everything();
+        }
+        let altered = |(name, pipeline): &(&PipelineName, &Arc<Pipeline>)| {
+            old.pipelines.get(*name).is_none_or(|old| !Arc::ptr_eq(old, pipeline) && old != *pipeline)
+        };
+        let gone = old.pipelines.keys().filter(|name| !new.pipelines.contains_key(*name));
+        let altered: Vec<PipelineName> =
+            new.pipelines.iter().filter(altered).map(|(name, _)| name).chain(gone).cloned().collect();
+        for name in altered {
+            self.scratch.wakes.remove(&name);
+            let commits = self.live.get(&name).map(Live::commits_in_view).unwrap_or_default();
+            self.scratch.hot.extend(commits.into_iter().map(|commit| (name.clone(), commit)));
+            self.scratch.dirty.insert(name);
+        }
     }
 
     /// Puts what the store knows of commits that come back into view.

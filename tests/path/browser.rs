@@ -29,6 +29,12 @@ impl Browser {
 
     /// Opens the page, fills in these fields beside its hidden ones, and sends it.
     pub fn fill_in(&mut self, link: &str, fields: &[(&str, &str)]) -> Page {
+        let form = self.form(link, fields);
+        self.send("POST", link, &form)
+    }
+
+    /// Opens the page; its form, filled in.
+    pub fn form(&mut self, link: &str, fields: &[(&str, &str)]) -> String {
         let page = self.get(link).body;
         let inputs = page.split("<input").skip(1).filter_map(|rest| rest.split('>').next());
         let hidden = inputs.filter(|tag| tag.contains("type=\"hidden\""));
@@ -40,7 +46,7 @@ impl Browser {
             hidden.map(|tag| format!("{}={}", value(tag, "name"), value(tag, "value"))).collect();
         assert!(!form.is_empty(), "no form to fill in:\n{page}");
         form.extend(fields.iter().map(|(name, value)| format!("{name}={}", value.replace(' ', "+"))));
-        self.send("POST", link, &form.join("&"))
+        form.join("&")
     }
 
     fn send(&mut self, method: &str, link: &str, form: &str) -> Page {

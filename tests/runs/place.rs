@@ -92,7 +92,7 @@ impl Place {
     }
 
     pub fn order_number(&self, job: &Definition, number: u64) -> StartOrder {
-        self.executor.learn(&[Arc::new(job.clone())]).unwrap();
+        self.executor.learn([(job.hash(), Arc::new(job.clone()))]);
         StartOrder {
             run: RunRef { job: job.key.clone(), number },
             attempt: 1,
@@ -119,7 +119,7 @@ impl Place {
     pub fn prepare(&self, order: &StartOrder) -> PathBuf {
         let dir = self.executor.dir(&order.run, order.attempt);
         std::fs::create_dir_all(&dir).unwrap();
-        let definition = self.executor.definition(&order.definition).unwrap();
+        let definition = self.executor.definition(&order.definition).unwrap().as_ref().clone();
         let home = self.temp.path().join("homes/x");
         let ticket = Ticket { v: 1, order: order.clone(), definition, home, init_config: None };
         std::fs::write(dir.join("ticket.json"), serde_json::to_vec(&ticket).unwrap()).unwrap();

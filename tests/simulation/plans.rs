@@ -113,7 +113,7 @@ impl Plan {
         catalog.settings.mail.to = vec!["ops@example.org".into()];
         for pipeline in [self.app(), self.lib(), self.tools()] {
             if pipeline.name.as_str() != "app" || !self.without_app {
-                catalog.pipelines.insert(pipeline.name.clone(), pipeline);
+                catalog.pipelines.insert(pipeline.name.clone(), pipeline.into());
             }
         }
         Arc::new(catalog)

@@ -1,6 +1,8 @@
 //! What needs a person, the most pressing first: votes, deployments nobody can judge, what is held,
 //! then what fails, is broken, cannot be reached or was not delivered.
 
+use std::sync::Arc;
+
 use crate::model::catalog::{Pipeline, PipelineState};
 use crate::model::environment::EnvironmentState;
 use crate::model::event::Failing;
@@ -133,7 +135,7 @@ fn failing(world: &World, rows: &Rows) -> Vec<AttentionView> {
 }
 
 fn files(world: &World) -> Vec<AttentionView> {
-    let say = |pipeline: &Pipeline| match &pipeline.state {
+    let say = |pipeline: &Arc<Pipeline>| match &pipeline.state {
         PipelineState::Ok => None,
         PipelineState::LastGood { problem } => Some(AttentionView {
             more: vec!["last good version tests on, deployments are held".into()],
