@@ -3,11 +3,11 @@ CARGO ?= cargo
 # Seeds of the long simulation (make sim); the suite itself runs a few hundred.
 SHIPBELL_SEEDS ?= 20000
 
-.PHONY: help build test check lint demo sim
+.PHONY: help build test check lint demo sim bench bench-clock
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the binary for use: target/release/shipbell
 	$(CARGO) build --release --locked
@@ -29,3 +29,9 @@ demo: ## the whole story in a temporary directory: commit, tests, staging, mail,
 
 sim: ## the long simulation; SHIPBELL_SEEDS=N sets its length
 	SHIPBELL_SEEDS=$(SHIPBELL_SEEDS) $(CARGO) test --release --locked --test simulation -- --nocapture
+
+bench: ## what a commit's way costs, beside floors; figures are in docs/performance.md
+	$(CARGO) bench --locked --bench spine
+
+bench-clock: ## what the clock costs, beside floors and peers; PARTS="start crowd all rest files ledger"
+	$(CARGO) bench --locked --bench clock -- $(PARTS)
