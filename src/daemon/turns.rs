@@ -15,10 +15,11 @@ use crate::config::Loader;
 use crate::daemon::{Failure, Options, reload};
 use crate::executor::Executor;
 use crate::inbox::{Inbox, Look, Message, Messages};
+use crate::model::commit::CommitId;
 use crate::model::event::{Change, Event, Refusal, Reply};
 use crate::model::name::RunRef;
 use crate::model::time::{Seconds, Timestamp};
-use crate::pipeline::world::World;
+use crate::pipeline::world::{Scratch, World};
 use crate::pipeline::{self, Turn};
 use crate::report::token::Keys;
 use crate::source::{Mirrors, PollerHandle, Target};
@@ -133,11 +134,12 @@ impl Daemon {
         self.recall(&mut asked);
         let now = clock::now();
         let (events, askers): (Vec<Event>, Vec<Asker>) = asked.into_iter().unzip();
+        let before = self.world.scratch.before_turn();
         let Turn { changes, actions, replies, wake_at } = pipeline::turn(&mut self.world, &events, now);
         if !changes.is_empty() {
             let written = tokio::task::block_in_place(|| self.store.commit(&changes));
             if let Err(error) = written {
-                return self.not_recorded(events, askers, &error.to_string(), now).map(Some);
+                return self.not_recorded(events, askers, before, &error.to_string(), now).map(Some);
             }
         }
         for (asker, reply) in askers.into_iter().zip(replies) {
@@ -162,6 +164,7 @@ impl Daemon {
         &mut self,
         events: Vec<Event>,
         askers: Vec<Asker>,
+        before: Scratch,
         why: &str,
         now: Timestamp,
     ) -> Result<Timestamp, Failure> {
@@ -175,20 +178,15 @@ impl Daemon {
                 None => self.backlog.push(event),
             }
         }
-        let scratch = std::mem::take(&mut self.world.scratch);
-        self.world = self
-            .store
-            .load()
-            .map_err(|error| Failure::Other(format!("the database cannot be read any more: {error}")))?;
-        self.world.scratch.catalog = scratch.catalog;
-        self.world.scratch.disk_free = scratch.disk_free;
-        self.world.scratch.boot_id = scratch.boot_id;
-        self.world.look_at_everything();
+        let loaded = self.store.load();
+        let loaded =
+            loaded.map_err(|error| Failure::Other(format!("the database cannot be read any more: {error}")))?;
+        self.world.undo(loaded, before);
         Ok(COMMIT_AGAIN.after(now))
     }
 
     /// What the store knows of commits that come (back) into view.
-    fn recall(&self, asked: &mut [(Event, Asker)]) {
+    fn recall(&mut self, asked: &mut [(Event, Asker)]) {
         for (event, _) in asked {
             if let Event::BackfillRequested(request) = event {
                 match tokio::task::block_in_place(|| self.reader.due_runs(&request.job, request.from, request.to)) {
@@ -196,10 +194,16 @@ impl Daemon {
                     Err(error) => error!("the runs of {} could not be read: {error}", request.job),
                 }
             }
-            let Event::Polled { pipeline, poll } = event else { continue };
-            let commits: Vec<_> = poll.heads.iter().map(|head| head.commit.id.clone()).collect();
+            let (pipeline, commits): (_, Vec<CommitId>) = match event {
+                Event::Polled { pipeline, poll } => {
+                    let seen = poll.heads.iter().flat_map(|head| head.between.iter().chain([&head.commit]));
+                    (&*pipeline, seen.map(|info| info.id.clone()).collect())
+                }
+                Event::RetryRequested { old, .. } => (&old.run.job.pipeline, old.commit.iter().cloned().collect()),
+                _ => continue,
+            };
             match tokio::task::block_in_place(|| self.reader.standings(pipeline, &commits)) {
-                Ok(standings) => poll.standings = standings,
+                Ok(standings) => self.world.recall(&standings),
                 Err(error) => error!("the standings of {pipeline} could not be read: {error}"),
             }
         }

@@ -102,6 +102,17 @@ pub struct Seen {
     pub at: Timestamp,
 }
 
+impl Scratch {
+    /// Itself but for the answers of git: what a turn that could not be written is undone with.
+    #[must_use]
+    pub fn before_turn(&mut self) -> Self {
+        let comparisons = std::mem::take(&mut self.comparisons);
+        let before = self.clone();
+        self.comparisons = comparisons;
+        before
+    }
+}
+
 impl PartialEq for World {
     fn eq(&self, other: &Self) -> bool {
         self.nonce == other.nonce
@@ -188,6 +199,17 @@ impl World {
             self.scratch.hot.extend(commits.into_iter().map(|commit| (name.clone(), commit)));
             self.scratch.dirty.insert(name);
         }
+    }
+
+    /// A turn could not be written: `self` becomes what the store `loaded`. What is under way stays so: a
+    /// letter on its way is not sent twice, an attempt that was just begun is not fenced. The
+    /// configuration is as it was read.
+    pub fn undo(&mut self, mut loaded: Self, before: Scratch) {
+        let now = std::mem::take(&mut self.scratch);
+        let (catalog, boot_id, disk_free) = (now.catalog, now.boot_id, now.disk_free);
+        loaded.scratch = Scratch { catalog, boot_id, disk_free, comparisons: now.comparisons, ..before };
+        *self = loaded;
+        self.look_at_everything();
     }
 
     /// Puts what the store knows of commits that come back into view.

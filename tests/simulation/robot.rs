@@ -24,6 +24,8 @@ use crate::random::Random;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
     BeforeCommit,
+    /// It lives: the disk is full, the turn is undone and told again.
+    DiskFull,
     /// After so many actions.
     AfterActions(u64),
 }
@@ -136,7 +138,7 @@ impl Robot {
             events.push(Event::Tick);
         }
         self.look_up(&mut events);
-        let before = self.world.clone();
+        let (before, scratch) = (self.world.clone(), self.world.scratch.before_turn());
         let done = turn(&mut self.world, &events, self.now);
         if done.replies.len() != events.len() {
             return Err(fault("every event has its reply", format!("{events:?}: {:?}", done.replies)));
@@ -148,6 +150,15 @@ impl Robot {
             return self.crash();
         }
         let store = self.store.as_mut().unwrap();
+        if self.death == Some(Death::DiskFull) {
+            self.death = None;
+            let loaded = store.load().map_err(|error| fault("the database loads", error))?;
+            self.world.undo(loaded, scratch);
+            let told = |event: &Event| !matches!(event, Event::Tick | Event::Booted { .. } | Event::Reloaded { .. });
+            self.inbox = events.into_iter().filter(told).collect();
+            self.checks.seen("disk full");
+            return Ok(());
+        }
         store
             .commit(&done.changes)
             .map_err(|error| fault("changes can be written", format!("{error}: {:?}", done.changes)))?;

@@ -126,7 +126,7 @@ impl Step {
                     robot.crash()?;
                     "the daemon dies between turns".into()
                 }
-                1 => die(robot, Death::BeforeCommit),
+                1 => die(robot, if random.one_in(2) { Death::BeforeCommit } else { Death::DiskFull }),
                 _ => die(robot, Death::AfterActions(random.below(3))),
             },
             Kind::Reboot => {
