@@ -81,10 +81,12 @@ impl Usage {
         for task in tasks {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             usage.wakes += field(&status, "voluntary_ctxt_switches:");
-            let times = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let ran = times.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
-            usage.cpu += Duration::from_nanos(ran);
         }
+        // Of all its threads, also of those that have ended; in hundredths of a second.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let stat = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = stat.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
+        usage.cpu = Duration::from_millis(ticks.sum::<u64>() * 10);
         usage.rss_kib = field(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:");
         usage.pss_kib = field(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default(), "Pss:");
         usage

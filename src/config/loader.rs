@@ -13,7 +13,7 @@ use crate::config::layout::Layout;
 use crate::config::load::{self, Basis};
 use crate::config::message::Problem;
 use crate::config::{Loaded, Trust, safe};
-use crate::model::catalog::{Catalog, Pipeline, PipelineState};
+use crate::model::catalog::{Catalog, Job, Pipeline, PipelineState};
 use crate::model::name::PipelineName;
 use crate::model::time::Timestamp;
 
@@ -47,29 +47,22 @@ struct Known {
     pipeline: Arc<Pipeline>,
 }
 
-/// By what a change of a file is seen.
+/// By what a change of a file is seen: whatever is written, granted or put in its place, the kernel sets
+/// the time of the inode's change or gives another inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
     inode: (u64, u64),
-    mode_and_owner: (u32, u32),
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    changed: (i64, u32),
 }
 
 impl Stamp {
     fn of(data: &Metadata) -> Self {
-        Self {
-            inode: (data.dev(), data.ino()),
-            mode_and_owner: (data.mode(), data.uid()),
-            length: data.len(),
-            modified: (data.mtime(), data.mtime_nsec()),
-            changed: (data.ctime(), data.ctime_nsec()),
-        }
+        let nanos = u32::try_from(data.ctime_nsec()).unwrap_or_default();
+        Self { inode: (data.dev(), data.ino()), changed: (data.ctime(), nanos) }
     }
 
     fn is_settled(&self, now: Timestamp) -> bool {
-        self.changed.0.max(self.modified.0) < now.as_second() - FRESH
+        self.changed.0 < now.as_second() - FRESH
     }
 }
 
@@ -172,8 +165,7 @@ fn remember(
 
 /// Whether all that it says stands in its own file, and it is good.
 fn stands_alone(pipeline: &Pipeline) -> bool {
-    let named =
-        |job: &crate::model::catalog::Job| job.definition.init.as_ref().is_some_and(|init| init.source.is_some());
+    let named = |job: &Arc<Job>| job.definition.init.as_ref().is_some_and(|init| init.source.is_some());
     pipeline.state == PipelineState::Ok && !pipeline.jobs.values().any(named)
 }
 

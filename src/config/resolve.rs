@@ -45,13 +45,13 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
         });
         jobs.insert(
             one.key.job.clone(),
-            Job {
+            Arc::new(Job {
                 definition: Arc::new(definition),
                 hash,
                 description: one.description.clone(),
                 notify,
                 line: one.header.line(),
-            },
+            }),
         );
     }
     if jobs.len() != draft.jobs.len() {

@@ -25,6 +25,7 @@ use crate::report::token::Keys;
 use crate::source::{Mirrors, PollerHandle, Target};
 use crate::store::{Reader, Store};
 use crate::sys::lock::Lock;
+use crate::sys::memory;
 
 /// Events decided in one transaction at the most.
 const BATCH: usize = 512;
@@ -72,6 +73,7 @@ impl Daemon {
         let mut wake_at = self.turn(first.into_iter().map(|event| (event, None)).collect())?;
         self.publish_targets();
         self.tell_systemd(&[NotifyState::Ready]);
+        memory::give_back();
         info!("ready: {} pipelines, {} broken files", self.world.scratch.catalog.pipelines.len(), self.broken);
         loop {
             alarm.set(wake_at).map_err(Failure::io("cannot set the timer"))?;
@@ -119,6 +121,9 @@ impl Daemon {
             next = if events.len() < BATCH { self.messages.ready() } else { None };
         }
         let wake_at = self.turn(events)?;
+        if !reloads.is_empty() {
+            memory::give_back();
+        }
         for (reply, report) in reloads {
             let _ = reply.send(report);
         }

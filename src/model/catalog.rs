@@ -24,7 +24,7 @@ pub struct Catalog {
 impl Catalog {
     #[must_use]
     pub fn job(&self, key: &JobKey) -> Option<&Job> {
-        self.pipelines.get(&key.pipeline)?.jobs.get(&key.job)
+        self.pipelines.get(&key.pipeline)?.jobs.get(&key.job).map(AsRef::as_ref)
     }
 
     /// People who hold an entry of a `by` list: a name, or `@role`.
@@ -46,7 +46,8 @@ pub struct Pipeline {
     pub state: PipelineState,
     pub description: Option<String>,
     pub repo: Option<Repo>,
-    pub jobs: BTreeMap<JobName, Job>,
+    /// Each by itself: a map keeps room for eleven of what it holds, and most files have one job.
+    pub jobs: BTreeMap<JobName, Arc<Job>>,
     /// Jobs in order of needs, then of the file.
     pub order: Vec<JobName>,
     pub environments: BTreeMap<EnvironmentName, EnvironmentPolicy>,

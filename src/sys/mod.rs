@@ -11,6 +11,8 @@ pub mod host;
 pub mod inotify;
 /// One process at a time: an exclusive lock on a file.
 pub mod lock;
+/// What the allocator keeps.
+pub mod memory;
 /// Starting processes, waiting for them, ending a whole tree.
 pub mod process;
 /// A timer on the wall clock that also tells when the clock was stepped.

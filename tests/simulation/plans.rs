@@ -265,10 +265,10 @@ impl Plan {
     }
 }
 
-fn job(definition: Definition) -> Job {
+fn job(definition: Definition) -> Arc<Job> {
     let notify =
         Notify { email: vec!["dev@example.org".into()], on_failure: true, on_recovery: true, stale_after: None };
-    Job { hash: definition.hash(), definition: Arc::new(definition), description: None, notify, line: 1 }
+    Arc::new(Job { hash: definition.hash(), definition: Arc::new(definition), description: None, notify, line: 1 })
 }
 
 fn cron(text: &str) -> ScheduleDef {
