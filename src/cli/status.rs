@@ -29,6 +29,7 @@ pub(super) fn render(view: &StatusView, screen: &Screen) -> String {
     let reader = screen.reader(view.now);
     let mut parts = vec![headline(view, screen)];
     parts.extend(attention(view, &reader, screen));
+    parts.extend(paused(view, &reader));
     parts.extend(pipelines(view, &reader, screen));
     parts.extend(running(view, screen));
     parts.extend(waiting(view, screen));
@@ -82,7 +83,7 @@ fn attention(view: &StatusView, reader: &Reader, screen: &Screen) -> Option<Stri
         let room = WIDTH.saturating_sub(first + 4).max(24);
         let indent = " ".repeat(first + 4);
         let tone = match item.kind {
-            AttentionKind::Request | AttentionKind::Held => Tone::Waits,
+            AttentionKind::Request | AttentionKind::Held | AttentionKind::Paused => Tone::Waits,
             _ => Tone::Bad,
         };
         let lines = matter(item, reader, room);
@@ -100,6 +101,19 @@ fn attention(view: &StatusView, reader: &Reader, screen: &Screen) -> Option<Stri
         }
     }
     Some(text)
+}
+
+/// Pauses that end by themselves; the others need a person.
+fn paused(view: &StatusView, reader: &Reader) -> Option<String> {
+    let mut lines = Vec::new();
+    for pause in &view.paused {
+        let Some(until) = pause.until else { continue };
+        let scope = if pause.scope == "*" { "everything" } else { pause.scope.as_str() };
+        let note = if pause.note.is_empty() { String::new() } else { format!(": {}", safe_line(&pause.note)) };
+        let text = format!("PAUSED  {scope} until {} by {}{note}", reader.when(until), safe_line(&pause.by));
+        lines.push(format!("{}\n", wrap(&text, WIDTH - 8).join("\n        ")));
+    }
+    (!lines.is_empty()).then(|| lines.concat())
 }
 
 /// What is the matter, since or until when.

@@ -60,13 +60,14 @@ pub fn routes() -> Router<App> {
         .route("/reject", post(reject))
         .route("/resolve", post(resolve))
         .route("/reload", post(reload))
-        .route("/poll", post(poll));
+        .route("/poll", post(poll))
+        .merge(super::times::routes());
     Router::new().nest("/api/v1", api).fallback(nothing_here)
 }
 
 /// A request that is answered with no.
 #[derive(Debug)]
-struct No {
+pub(super) struct No {
     status: StatusCode,
     kind: &'static str,
     text: String,
@@ -77,11 +78,11 @@ impl No {
         Self { status, kind, text: text.into() }
     }
 
-    fn bad(text: impl Into<String>) -> Self {
+    pub(super) fn bad(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", text)
     }
 
-    fn internal(text: impl Into<String>) -> Self {
+    pub(super) fn internal(text: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", text)
     }
 }
@@ -128,9 +129,9 @@ impl From<QueryRejection> for No {
     }
 }
 
-type Answer<T> = Result<Json<T>, No>;
-type Body<T> = Result<Json<T>, JsonRejection>;
-type Asked<T> = Result<Query<T>, QueryRejection>;
+pub(super) type Answer<T> = Result<Json<T>, No>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Asked<T> = Result<Query<T>, QueryRejection>;
 
 async fn nothing_here() -> No {
     No::new(StatusCode::NOT_FOUND, "not-found", "there is no such route; everything lies below /api/v1")
@@ -172,19 +173,19 @@ async fn approvals(State(app): State<App>) -> Answer<ApprovalsView> {
 
 /// A caller: the name that is recorded, and the person of shipbell.toml, if it is one.
 #[derive(Debug, Clone)]
-struct Who {
+pub(super) struct Who {
     uid: u32,
     login: String,
     person: Option<PersonName>,
 }
 
 impl Who {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.person.as_ref().map_or_else(|| self.login.clone(), ToString::to_string)
     }
 }
 
-async fn who(app: &App, peer: Peer) -> Result<Who, No> {
+pub(super) async fn who(app: &App, peer: Peer) -> Result<Who, No> {
     // The host may ask a directory server for the name.
     let login = tokio::task::spawn_blocking(move || crate::sys::host::user_name_of(peer.uid)).await;
     let login = login.map_err(|error| No::internal(error.to_string()))?;
@@ -197,7 +198,7 @@ async fn who(app: &App, peer: Peer) -> Result<Who, No> {
     Ok(Who { uid: peer.uid, login, person })
 }
 
-async fn ask(app: &App, event: Event) -> Answer<AnswerView> {
+pub(super) async fn ask(app: &App, event: Event) -> Answer<AnswerView> {
     let (run, text) = match app.inbox.ask(event).await {
         Reply::Done => (None, String::new()),
         Reply::Run(run) => (Some(run), String::new()),

@@ -11,6 +11,7 @@ mod rows;
 mod run_page;
 mod show;
 mod status_page;
+mod times;
 pub mod views;
 
 use std::sync::Arc;

@@ -58,7 +58,7 @@ pub struct Scope {
     pub n: usize,
 }
 
-async fn look<T: Send + 'static>(
+pub(super) async fn look<T: Send + 'static>(
     app: &App,
     look: impl FnOnce(&World, Timestamp) -> T + Send + 'static,
 ) -> Result<T, ViewError> {
@@ -66,7 +66,7 @@ async fn look<T: Send + 'static>(
 }
 
 /// Reads the store away from the async threads.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     app: &App,
     read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ViewError> {
@@ -112,7 +112,7 @@ async fn rows(app: &App) -> Result<Rows, ViewError> {
     read(app, move |reader| rows::read(reader, &wanted, now)).await
 }
 
-async fn job_is_known(app: &App, key: JobKey) -> Result<(), ViewError> {
+pub(super) async fn job_is_known(app: &App, key: JobKey) -> Result<(), ViewError> {
     let known = {
         let key = key.clone();
         look(app, move |world, _| world.job(&key).is_some()).await?

@@ -9,6 +9,7 @@ pub mod glob;
 pub mod job;
 pub mod ledger;
 pub mod letter;
+pub mod moment;
 pub mod name;
 pub mod pause;
 pub mod pulse;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use jiff::Timestamp;
 
 /// A span of whole seconds, written `20s`, `20m`, `20h`, `7d` or `1h30m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seconds(pub u64);
 

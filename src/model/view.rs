@@ -3,6 +3,8 @@
 //! Times are UTC, RFC 3339; zones and relative words are the printer's. Texts of commits and jobs
 //! are as strangers wrote them: make them safe at the edge. Builders are in `pipeline::view`.
 
+mod times;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,11 @@ use crate::model::job::Hash;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef};
 use crate::model::run::{Artifact, Attempt, Cause, Outcome, StepEnd};
 use crate::model::time::{Seconds, Timestamp};
+
+pub use times::{
+    BackfillOrder, BackfillView, CollisionView, DayView, DueState, DueView, FactView, ForecastJob, ForecastView,
+    FreezeView, PauseOrder, PauseView, ResumeOrder, SimulateView, SimulatedRow, WhyView,
+};
 
 /// The number of these shapes: within it, fields are only added.
 pub const SCHEMA: u32 = 1;
@@ -41,6 +48,9 @@ pub struct StatusView {
     pub disk_free: Option<u64>,
     /// What needs a person; empty = exit status 0.
     pub attention: Vec<AttentionView>,
+    /// What is paused, with or without an end.
+    #[serde(default)]
+    pub paused: Vec<PauseView>,
     pub pipelines: Vec<PipelineView>,
     pub running: Vec<RunRow>,
     /// Queued runs, each with what it waits for.
@@ -51,6 +61,8 @@ pub struct StatusView {
 crate::words! {
     /// Why something needs a person.
     pub enum AttentionKind {
+        /// A pause without an end.
+        Paused => "paused",
         /// Someone is asked for a vote.
         Request => "request",
         /// A run waits for a person in another way.

@@ -90,6 +90,14 @@ impl Windows {
         self.next_change(opens)
     }
 
+    /// The next stretch in which it is closed: from `from` or later, to `to` at the latest.
+    #[must_use]
+    pub fn next_closed(&self, from: Timestamp, to: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let start = if self.open(from) { self.next_change(from)? } else { from };
+        let end = self.next_change(start).unwrap_or(to);
+        (start < to).then(|| (start, end.min(to)))
+    }
+
     /// The instant at which it has been open for `span` since `from`, as long as that comes within two
     /// years (else the end of these): the life of an approval where there are freezes but no window.
     #[must_use]

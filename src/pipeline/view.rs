@@ -4,8 +4,14 @@
 mod approvals;
 mod attention;
 mod cells;
+mod commits;
+mod dues;
+mod forecast;
 mod next;
+mod pauses;
+mod simulate;
 mod status;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +28,12 @@ use crate::model::view::RunRow;
 use super::world::World;
 
 pub use approvals::{approval_row, approvals, who_can};
+pub use dues::Anchor;
+pub use forecast::{Basis, forecast};
 pub use next::next;
+pub use simulate::simulate;
 pub use status::status;
+pub use why::{WhyRows, why};
 
 /// Finished runs of a job that are read for [`Rows::recent`]: so many failures in a row are counted.
 pub const RECENT: usize = 20;
@@ -126,6 +136,22 @@ fn state_word(run: &Run, waits: Option<&str>) -> String {
         RunState::Queued { .. } => "queued".into(),
         RunState::Running { .. } => "running".into(),
         RunState::Finished(end) => end.outcome.word().into(),
+    }
+}
+
+/// How a run stands, in a few words: `ok, 6m 02s`, `FAILED in step 2 "unit": exit 2`, `waits (pool docker)`.
+fn result_words(row: &RunRow) -> String {
+    let step = row.step.as_ref().map(|(index, name)| format!(" in step {index} \"{name}\"")).unwrap_or_default();
+    let reason = if row.reason.is_empty() { String::new() } else { format!(": {}", row.reason) };
+    match row.outcome {
+        Some(Outcome::Succeeded) => format!("ok, {}", row.took.unwrap_or_default()),
+        Some(Outcome::Failed) => format!("FAILED{step}{reason}"),
+        Some(Outcome::Skipped) => format!("skipped{reason}"),
+        Some(other) => format!("{other}{step}{reason}"),
+        None => match &row.waits {
+            Some(why) => format!("waits ({why})"),
+            None => format!("runs{step}"),
+        },
     }
 }
 

@@ -30,3 +30,9 @@ pub fn lines(db: &Connection, subject: Option<&str>, max: usize) -> rusqlite::Re
         None => rows(db, "SELECT * FROM journal ORDER BY id DESC LIMIT ?", [limit(max)], line),
     }
 }
+
+/// Those whose subject begins with `start`, newest first.
+pub fn beginning(db: &Connection, start: &str, max: usize) -> rusqlite::Result<Vec<JournalLine>> {
+    let sql = "SELECT * FROM journal WHERE subject >= ? AND subject < ? ORDER BY id DESC LIMIT ?";
+    rows(db, sql, params![start, format!("{start}\u{10ffff}"), limit(max)], line)
+}

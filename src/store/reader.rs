@@ -143,6 +143,11 @@ impl Reader {
         self.ask(|db| journal::lines(db, subject, limit))
     }
 
+    /// Lines whose subject begins with `start`, newest first.
+    pub fn journal_beginning(&self, start: &str, limit: usize) -> Result<Vec<JournalLine>, StoreError> {
+        self.ask(|db| journal::beginning(db, start, limit))
+    }
+
     pub fn standings(&self, pipeline: &PipelineName, commits: &[CommitId]) -> Result<Vec<Standing>, StoreError> {
         self.ask(|db| sources::standings(db, pipeline, commits))
     }
@@ -150,6 +155,16 @@ impl Reader {
     /// Newest first.
     pub fn ledger(&self, job: &JobKey, limit: usize) -> Result<Vec<LedgerRow>, StoreError> {
         self.ask(|db| schedules::ledger(db, job, limit))
+    }
+
+    /// Rows of the ledger that touch the stretch from the first instant to before the second, newest first.
+    pub fn ledger_of(
+        &self,
+        job: &JobKey,
+        stretch: (Timestamp, Timestamp),
+        limit: usize,
+    ) -> Result<Vec<LedgerRow>, StoreError> {
+        self.ask(|db| schedules::touching(db, job, stretch, limit))
     }
 
     /// What is paused now.

@@ -7,6 +7,7 @@ use crate::model::ledger::{Cursor, DueVerdict, LedgerRow};
 use crate::model::name::JobKey;
 use crate::model::pause::{Pause, Scope};
 use crate::model::pulse::Pulse;
+use crate::model::time::Timestamp;
 use crate::store::sql::{Count, Json, Millis, Text, execute, limit, rows, upsert};
 
 /// A row that is put again becomes the newest: `seq` says what was decided last, whatever the clock did.
@@ -43,6 +44,18 @@ fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
 pub fn ledger(db: &Connection, job: &JobKey, max: usize) -> rusqlite::Result<Vec<LedgerRow>> {
     let sql = "SELECT * FROM ledger WHERE pipeline = ? AND job = ? ORDER BY seq DESC LIMIT ?";
     rows(db, sql, params![job.pipeline.as_str(), job.job.as_str(), limit(max)], ledger_row)
+}
+
+/// Rows that touch the stretch from `from` to before `to`, newest first.
+pub fn touching(
+    db: &Connection,
+    job: &JobKey,
+    (from, to): (Timestamp, Timestamp),
+    max: usize,
+) -> rusqlite::Result<Vec<LedgerRow>> {
+    let sql = "SELECT * FROM ledger WHERE pipeline = ? AND job = ? AND first_due < ? AND last_due >= ? \
+               ORDER BY seq DESC LIMIT ?";
+    rows(db, sql, params![job.pipeline.as_str(), job.job.as_str(), Millis(to), Millis(from), limit(max)], ledger_row)
 }
 
 /// The newest row of every job.

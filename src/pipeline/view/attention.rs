@@ -16,7 +16,8 @@ use super::{Rows, World, main_ref, who_can};
 
 /// Everything that needs a person.
 pub(super) fn attention(world: &World, rows: &Rows, now: Timestamp) -> Vec<AttentionView> {
-    let mut found = requests(world, now);
+    let mut found = super::pauses::attention(world);
+    found.extend(requests(world, now));
     found.extend(unclear(world));
     found.extend(held(world, now));
     found.extend(failing(world, rows));
@@ -27,7 +28,7 @@ pub(super) fn attention(world: &World, rows: &Rows, now: Timestamp) -> Vec<Atten
     found
 }
 
-fn one(kind: AttentionKind, subject: &impl ToString, text: String) -> AttentionView {
+pub(super) fn one(kind: AttentionKind, subject: &impl ToString, text: String) -> AttentionView {
     AttentionView {
         kind,
         subject: subject.to_string(),

@@ -44,6 +44,7 @@ fn due_row(world: &World, rows: &Rows, job: &Job, now: Timestamp) -> Option<Next
     });
     let (at, rule, zone) = due.chain(every).min()?;
     let (last, result) = last_due(world, rows, key);
+    let result = if crate::pipeline::pause::of(world, key, at).is_some() { "paused".to_owned() } else { result };
     Some(NextRow { at, job: key.clone(), run: None, last, result, zone, rule })
 }
 

@@ -41,6 +41,7 @@ pub fn status(world: &World, rows: &Rows, site: &SiteView, now: Timestamp) -> St
         undelivered: rows.undelivered.len(),
         disk_free: world.scratch.disk_free,
         attention: attention(world, rows, now),
+        paused: super::pauses::paused(world, now),
         pipelines: catalog.pipelines.values().map(|pipeline| pipeline_view(world, rows, pipeline, now)).collect(),
         running,
         waiting,
