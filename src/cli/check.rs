@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::config::message::plain;
-use crate::config::{self, Layout, Loaded, Trust};
+use crate::config::{self, Layout, Loaded, Problem, Trust};
 use crate::model::catalog::PipelineState;
 
 /// Checks the whole configuration, or just `files`. 0: all good, 1: something is wrong.
@@ -21,10 +21,11 @@ pub fn run(layout: &Layout, files: &[PathBuf], json: bool) -> ExitCode {
         _ => config::check_files(layout, &trust, files),
     };
     let tally = tally(layout, files, &loaded);
+    let warnings = config::lint::warnings(&loaded.catalog, crate::clock::now());
     let written = if json {
-        write_json(&mut io::stdout().lock(), &loaded, &tally)
+        write_json(&mut io::stdout().lock(), &loaded, &warnings, &tally)
     } else {
-        write_text(&mut io::stderr().lock(), &mut io::stdout().lock(), &loaded, &tally)
+        write_text(&mut io::stderr().lock(), &mut io::stdout().lock(), &loaded, &warnings, &tally)
     };
     match written {
         Ok(()) if tally.broken.is_empty() => ExitCode::SUCCESS,
@@ -54,8 +55,14 @@ fn tally(layout: &Layout, asked: &[PathBuf], loaded: &Loaded) -> Tally {
     Tally { files, broken }
 }
 
-fn write_text(errors: &mut impl Write, out: &mut impl Write, loaded: &Loaded, tally: &Tally) -> io::Result<()> {
-    for problem in &loaded.problems {
+fn write_text(
+    errors: &mut impl Write,
+    out: &mut impl Write,
+    loaded: &Loaded,
+    warnings: &[Problem],
+    tally: &Tally,
+) -> io::Result<()> {
+    for problem in loaded.problems.iter().chain(warnings) {
         writeln!(errors, "{}", problem.text)?;
     }
     for (path, why) in &loaded.catalog.skipped {
@@ -64,26 +71,32 @@ fn write_text(errors: &mut impl Write, out: &mut impl Write, loaded: &Loaded, ta
     errors.flush()?;
     let (all, broken) = (tally.files.len(), tally.broken.len());
     let noun = if all == 1 { "file" } else { "files" };
+    let warned = match warnings.len() {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        n => format!(", {n} warnings"),
+    };
     match broken {
-        0 => writeln!(out, "{all} {noun}: ok"),
-        _ => writeln!(out, "{all} {noun}: {} ok, {broken} broken", all - broken),
+        0 => writeln!(out, "{all} {noun}: ok{warned}"),
+        _ => writeln!(out, "{all} {noun}: {} ok, {broken} broken{warned}", all - broken),
     }
 }
 
-fn write_json(out: &mut impl Write, loaded: &Loaded, tally: &Tally) -> io::Result<()> {
-    let problems = loaded.problems.iter().map(|problem| {
+fn write_json(out: &mut impl Write, loaded: &Loaded, warnings: &[Problem], tally: &Tally) -> io::Result<()> {
+    let told = |problem: &Problem| {
         json!({
             "file": problem.file, "line": problem.line, "column": problem.column,
             "pipeline": problem.pipeline, "message": problem.headline, "text": problem.text,
         })
-    });
+    };
     let skipped = loaded.catalog.skipped.iter().map(|(path, why)| json!({ "file": path, "why": why }));
     let files = tally.files.iter().map(|file| json!({ "file": file, "ok": !tally.broken.contains(file) }));
     let whole = json!({
         "schema": 1,
         "ok": tally.broken.is_empty(),
         "files": files.collect::<Vec<_>>(),
-        "problems": problems.collect::<Vec<_>>(),
+        "problems": loaded.problems.iter().map(told).collect::<Vec<_>>(),
+        "warnings": warnings.iter().map(told).collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<_>>(),
     });
     writeln!(out, "{whole:#}")

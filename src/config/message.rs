@@ -104,19 +104,28 @@ pub struct Mistake {
     others: Vec<Spot>,
     notes: Vec<String>,
     concealed: bool,
+    /// `error` or `warning`.
+    level: &'static str,
 }
 
 impl Mistake {
     #[must_use]
     pub fn new(at: &Spot, headline: impl Into<String>) -> Self {
         let (label, others, notes) = (String::new(), Vec::new(), Vec::new());
-        Self { at: at.clone(), headline: headline.into(), label, others, notes, concealed: false }
+        Self { at: at.clone(), headline: headline.into(), label, others, notes, concealed: false, level: "error" }
     }
 
     /// The line is shown without what stands there: messages reach mails and pages, passwords must not.
     #[must_use]
     pub fn concealed(mut self) -> Self {
         self.concealed = true;
+        self
+    }
+
+    /// It is allowed, and seldom meant.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.level = "warning";
         self
     }
 
@@ -149,7 +158,7 @@ impl Mistake {
         let last_line = others.iter().map(|spot| spot.line()).chain([line]).max().unwrap_or(line);
         let width = last_line.to_string().len().max(2);
         let (edge, path) = (" ".repeat(width - 1), plain(&self.at.source.path.display().to_string()));
-        let mut text = format!("error: {}\n{edge}--> {path}:{line}:{column}\n", plain(&self.headline));
+        let mut text = format!("{}: {}\n{edge}--> {path}:{line}:{column}\n", self.level, plain(&self.headline));
         let (before, after): (Vec<&Spot>, Vec<&Spot>) =
             others.into_iter().partition(|spot| spot.span.start < self.at.span.start);
         let mut shown = |spot: &Spot| {

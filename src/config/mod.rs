@@ -3,6 +3,7 @@
 
 pub mod last_good;
 pub mod layout;
+pub mod lint;
 pub mod message;
 
 mod environment;
