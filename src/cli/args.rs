@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::model::backfill::BackfillOnly;
 use crate::model::name::{EnvironmentName, JobKey, PipelineName};
+use crate::model::time::Seconds;
 
 use super::demo::DemoArgs;
 use super::target::{Job, Scope, Target};
@@ -43,6 +45,8 @@ pub(super) enum Command {
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Due times of jobs or job files, in UTC and local; nothing is run
+    Simulate(SimulateArgs),
     /// The whole story in a temporary directory: a commit on its way to production
     Demo(DemoArgs),
     /// The daemon itself; systemd starts it
@@ -75,6 +79,14 @@ pub(super) enum Ask {
         #[arg(value_name = "PIPELINE/JOB")]
         job: Option<JobKey>,
     },
+    /// Why a job ran, or did not: at a time, or last
+    Why(WhyArgs),
+    /// The next days as a picture: due times, load, clock changes, collisions
+    Forecast {
+        /// How far
+        #[arg(default_value = "30d", value_name = "SPAN")]
+        span: Seconds,
+    },
     /// Start a job now, under the conditions it always has
     Run(RunArgs),
     /// End a run: TERM, its grace, then KILL; steps marked `always` still run
@@ -90,6 +102,12 @@ pub(super) enum Ask {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Let nothing of a job, a pipeline or all start; what runs goes on
+    Pause(PauseArgs),
+    /// End a pause; nothing is caught up in a burst
+    Resume(PausedArgs),
+    /// Queue runs for due times that have passed
+    Backfill(BackfillArgs),
     /// Requests for approval: open ones, and those decided lately
     Approvals,
     /// Vote for a run that waits for approval
@@ -169,4 +187,66 @@ pub(super) struct RunArgs {
     /// Parameters of the job
     #[arg(value_name = "PARAM=VALUE")]
     pub params: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WhyArgs {
+    #[arg(value_name = "PIPELINE/JOB")]
+    pub job: Job,
+    /// 02:30, thu, "thu 02:30", 2026-11-26, "2026-11-26 02:00", in the job's zone, or RFC 3339
+    #[arg(value_name = "TIME")]
+    pub time: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SimulateArgs {
+    /// From when; default: now
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// Until when; default: a week later
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// Only these jobs, or these files instead of the installed ones
+    #[arg(value_name = "PIPELINE/JOB|FILE")]
+    pub what: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PausedArgs {
+    /// Which
+    #[arg(value_name = "PIPELINE[/JOB]", required_unless_present = "all")]
+    pub scope: Option<Scope>,
+    /// Everything
+    #[arg(long, conflicts_with = "scope")]
+    pub all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PauseArgs {
+    #[command(flatten)]
+    pub what: PausedArgs,
+    /// When it ends by itself: 2h, "mon 08:00", 2026-12-24
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Why; whoever asks what is paused reads it
+    #[arg(short, value_name = "NOTE")]
+    pub message: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BackfillArgs {
+    #[arg(value_name = "PIPELINE/JOB")]
+    pub job: Job,
+    /// The first due time, or before it
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: String,
+    /// The last due time, or after it; a day counts whole
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: String,
+    /// Which due times: missing (default), failed, all
+    #[arg(long, value_name = "WHICH")]
+    pub only: Option<BackfillOnly>,
+    /// Only list them
+    #[arg(long)]
+    pub dry_run: bool,
 }

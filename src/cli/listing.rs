@@ -56,7 +56,12 @@ pub(super) fn render_next(view: &NextView, screen: &Screen) -> String {
     } else {
         format!("{} of {}", view.rows.len(), view.total)
     };
-    text.push_str(&format!("{total}; times in {}\n", reader.zone()));
+    let last = view.rows.last().map_or(view.now, |row| row.at);
+    let change = reader.clock_change().map(|(at, date)| {
+        let before = if at > last { "No DST change before" } else { "The clock changes on" };
+        format!(". {before} {date}.")
+    });
+    text.push_str(&format!("{total}; times in {}{}\n", reader.zone(), change.unwrap_or_default()));
     text
 }
 

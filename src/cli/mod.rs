@@ -3,14 +3,17 @@
 
 mod act;
 mod args;
+mod backfill;
 pub mod check;
 mod client;
 mod demo;
 mod exit;
+mod forecast;
 mod history;
 mod listing;
 mod logs;
 mod paint;
+mod pause;
 #[cfg(test)]
 mod samples;
 mod show;
@@ -18,6 +21,7 @@ mod status;
 mod target;
 mod vote;
 mod when;
+mod why;
 
 use std::process::ExitCode;
 
@@ -56,6 +60,7 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
     let layout = Layout::new(args.root.as_deref());
     match args.command {
         Command::Check { files } => Ok(check::run(&layout, &files, args.json)),
+        Command::Simulate(asked) => forecast::simulate(&layout, &Screen::stdout(), &asked, args.json),
         Command::Demo(how) => demo::demo(args.root, &how),
         Command::Daemon => daemon(layout),
         Command::Supervise { dir } => Ok(ExitCode::from(crate::run::main(&[dir.into_os_string()]))),
@@ -85,6 +90,11 @@ async fn carry_out(context: &Context, command: Ask) -> Result<ExitCode, Failure>
         Ask::Show { run } => show::show(context, &run).await,
         Ask::Logs(query) => logs::logs(context, &query).await,
         Ask::Next { n, job } => listing::next(context, n, job.as_ref()).await,
+        Ask::Why(asked) => why::why(context, &asked).await,
+        Ask::Forecast { span } => forecast::forecast(context, span).await,
+        Ask::Pause(asked) => pause::pause(context, &asked).await,
+        Ask::Resume(what) => pause::resume(context, &what).await,
+        Ask::Backfill(asked) => backfill::backfill(context, &asked).await,
         Ask::Approvals => listing::approvals(context).await,
         Ask::Run(order) => act::run(context, &order).await,
         Ask::Cancel { run } => act::cancel(context, &run).await,

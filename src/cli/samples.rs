@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::args::HistoryArgs;
 use super::paint::{Screen, WIDTH};
-use super::{history, listing, show, status};
+use super::{backfill, forecast, history, listing, show, status, why};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/cli").join(name)
@@ -59,4 +59,19 @@ fn next_is_as_in_the_samples() {
 #[test]
 fn approvals_are_as_in_the_samples() {
     check("approvals", listing::render_approvals);
+}
+
+#[test]
+fn why_is_as_in_the_samples() {
+    check("why", why::render);
+}
+
+#[test]
+fn a_forecast_is_a_picture_of_eighty_columns() {
+    check("forecast", forecast::render);
+}
+
+#[test]
+fn a_backfill_lists_its_due_times() {
+    check("backfill", backfill::render);
 }

@@ -55,9 +55,37 @@ impl Reader {
         (!same).then(|| format!("{} {zone}", there.strftime("%a %H:%M")))
     }
 
+    /// With its date: `Thu 26 Nov 19:00`; of another year `Thu 2025-11-27 19:00`.
+    pub fn dated(&self, at: Timestamp) -> String {
+        let (at, now) = (at.to_zoned(self.zone.clone()), self.now.to_zoned(self.zone.clone()));
+        dated(&at, at.year() == now.year())
+    }
+
+    /// The same in another zone, where that differs: `Fri 27 Nov 02:00 Asia/Shanghai`.
+    pub fn dated_elsewhere(&self, at: Timestamp, zone: &str) -> Option<String> {
+        let there = at.to_zoned(TimeZone::get(zone).ok()?);
+        let same = there.offset() == at.to_zoned(self.zone.clone()).offset();
+        let this_year = there.year() == self.now.to_zoned(self.zone.clone()).year();
+        (!same).then(|| format!("{} {zone}", dated(&there, this_year)))
+    }
+
     /// `Europe/Berlin`, as far as the host names its zone.
     pub fn zone(&self) -> String {
         self.zone.iana_name().unwrap_or("local time").to_owned()
+    }
+
+    /// The next change of the reader's clock, and its date.
+    pub fn clock_change(&self) -> Option<(Timestamp, String)> {
+        let mut offset = self.zone.to_offset(self.now);
+        // A zone may change its name without its clock.
+        for change in self.zone.following(self.now).take(10) {
+            let at = change.timestamp();
+            if self.zone.to_offset(at) != offset {
+                return Some((at, at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d").to_string()));
+            }
+            offset = self.zone.to_offset(at);
+        }
+        None
     }
 
     /// `4m`, from now on.
@@ -70,6 +98,12 @@ impl Reader {
         let left = seconds_between(self.now, at);
         if left < Seconds::hours(3) { format!("in {}", rough(left)) } else { self.when(at) }
     }
+}
+
+fn dated(at: &jiff::Zoned, this_year: bool) -> String {
+    let clock = if at.second() == 0 { "%H:%M" } else { "%H:%M:%S" };
+    let day = if this_year { "%a %-d %b" } else { "%a %Y-%m-%d" };
+    at.strftime(&format!("{day} {clock}")).to_string()
 }
 
 /// What something took: tenths of a second below ten, then as people say it.
