@@ -198,13 +198,16 @@ pub(super) fn render_simulate(view: &SimulateView) -> String {
     for row in &view.rows {
         let utc = row.at.strftime("%Y-%m-%d %H:%M:%S");
         let local = row.local.replacen('T', " ", 1);
-        let mark = if row.clock_changed { "  clock changed" } else { "" };
+        let mark = if row.clock_changed { "*" } else { " " };
         let there = row.at.to_zoned(jiff::tz::TimeZone::get(&row.zone).unwrap_or(jiff::tz::TimeZone::UTC));
-        text.push_str(&format!("{utc}   {} {local}   {}{mark}\n", there.strftime("%a"), row.job));
+        text.push_str(&format!("{utc}   {} {local}{mark}  {}\n", there.strftime("%a"), row.job));
     }
     let n = count(view.rows.len() as u64, "due time", "due times");
     let more = if view.more { " (the first; there are more)" } else { "" };
     text.push_str(&format!("{n}{more} from {} to {}. Nothing was run.\n", view.from, view.to));
+    if view.rows.iter().any(|row| row.clock_changed) {
+        text.push_str("* the clock was changed since the time before\n");
+    }
     let names = |keys: &[JobKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if !view.assumed.is_empty() {
         text.push_str(&format!("`every` is counted from {} here: {}\n", view.from, names(&view.assumed)));

@@ -58,6 +58,13 @@ pub fn between(
     (found.into_iter().take(max).collect(), more)
 }
 
+/// The first due time after `at`.
+#[must_use]
+pub fn next(definition: &Definition, anchor: &Anchor, at: Timestamp) -> Option<Timestamp> {
+    let after = at.checked_add(jiff::Span::new().nanoseconds(1)).unwrap_or(at);
+    between(definition, anchor, after, Timestamp::MAX, 1).0.into_iter().next()
+}
+
 fn collect(found: &mut BTreeSet<Timestamp>, times: impl Iterator<Item = Timestamp>, max: usize) -> bool {
     for (n, at) in times.enumerate() {
         if n >= max {

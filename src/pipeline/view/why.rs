@@ -95,7 +95,7 @@ fn timed(world: &World, job: &Job, rows: &WhyRows, view: &mut WhyView, now: Time
     let definition = &job.definition;
     let key = &definition.key;
     let anchor = anchor(world, key, rows);
-    view.next_due = dues::between(definition, &anchor, now, Timestamp::MAX, 1).0.into_iter().find(|at| *at > now);
+    view.next_due = dues::next(definition, &anchor, now);
     let found = match view.asked {
         Some(stretch) => due_times(world, definition, &anchor, stretch, rows, now),
         None => rows.ledger.first().map(|row| (row.last, Some(row))).into_iter().collect(),
