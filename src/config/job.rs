@@ -14,7 +14,7 @@ use crate::model::job::{
     CatchUp, Every, EveryFrom, OnInterrupted, Overlap, Param, Retry, ScheduleDef, StepDef, Unchanged, VerifyDef,
 };
 use crate::model::name::{EnvironmentName, JobKey, JobName};
-use crate::model::schedule::Schedule;
+use crate::model::schedule;
 use crate::model::time::Seconds;
 
 /// A job before it is resolved. `None`: the key is not there (or was wrong, which has been told).
@@ -126,16 +126,13 @@ pub fn zone(entry: &Entry, findings: &Findings) -> Option<String> {
 fn schedules(table: &Table, key: &JobKey, zone: &str, findings: &Findings) -> Vec<ScheduleDef> {
     let Some(entry) = table.get("schedule") else { return Vec::new() };
     let mut read = Vec::new();
-    for (text, item) in entry.texts(findings).unwrap_or_default() {
-        let plain = crate::config::spread::resolve(&text, &key.to_string());
-        let resolved = (plain != text).then_some(plain);
-        let def = ScheduleDef { text: text.trim().to_owned(), resolved, zone: zone.to_owned() };
-        match Schedule::of(&def) {
-            Ok(schedule) if schedule.is_reboot() => {
+    for (index, (text, item)) in entry.texts(findings).unwrap_or_default().into_iter().enumerate() {
+        match schedule::define(&text, zone, key, index) {
+            Ok(def) if def.text == schedule::REBOOT => {
                 let what = "`@reboot` does not work yet in this version";
                 item.refuse(what, "a systemd unit can start it at boot", findings);
             }
-            Ok(_) => read.push(def),
+            Ok(def) => read.push(def),
             Err(error) => {
                 let (headline, label) = error.told();
                 item.refuse(headline, label, findings);

@@ -15,7 +15,6 @@ mod loader;
 mod resolve;
 mod safe;
 mod settings;
-mod spread;
 mod steps;
 mod syntax;
 mod tree;

@@ -1,76 +1,143 @@
-//! Tables for schedules: the two clock changes of Berlin, impossible dates, what is refused and with
-//! which words.
+//! Tables for what is not a matter of dates: what is refused and with which words, what `H` comes to,
+//! which schedules are fixed. The dates are in tests/schedules.rs and on its page.
 
 use super::*;
 
-fn times(text: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
-    let schedule = Schedule::parse(text, zone).unwrap_or_else(|error| panic!("{text}: {error}"));
-    let mut at: Timestamp = from.parse().unwrap();
-    let mut found = Vec::new();
-    for _ in 0..count {
-        let next = schedule.next_after(at).unwrap();
-        assert!(next > at, "{text} from {at} gives {next}");
-        found.push(next.to_zoned(TimeZone::get(zone).unwrap()).strftime("%d %H:%M%:z").to_string());
-        at = next;
-    }
-    found
-}
-
-/// The table of Europe/Berlin 2027: gap on 28 March 02->03, fold on 31 October 03->02.
-#[test]
-fn a_change_of_the_clock_neither_loses_nor_doubles_a_named_time() {
-    let (gap, fold) = ("2027-03-27T23:30:00Z", "2027-10-30T22:30:00Z");
-    for (text, from, expected) in [
-        ("30 2 * * *", gap, "28 03:00+02:00, 29 02:30+02:00"),
-        ("30 2 * * *", fold, "31 02:30+02:00, 01 02:30+01:00"),
-        ("0 0 * * *", "2027-03-27T12:00:00Z", "28 00:00+01:00, 29 00:00+02:00"),
-        ("0 0 * * *", "2027-10-30T12:00:00Z", "31 00:00+02:00, 01 00:00+01:00"),
-        ("30 3 * * *", gap, "28 03:30+02:00, 29 03:30+02:00"),
-        ("*/15 * * * *", "2027-03-28T00:40:00Z", "28 01:45+01:00, 28 03:00+02:00, 28 03:15+02:00"),
-        ("30 * * * *", "2027-10-30T23:40:00Z", "31 02:30+02:00, 31 02:30+01:00, 31 03:30+01:00"),
-        (
-            "*/15 * * * *",
-            "2027-10-31T00:30:00Z",
-            "31 02:45+02:00, 31 02:00+01:00, 31 02:15+01:00, 31 02:30+01:00, 31 02:45+01:00, 31 03:00+01:00",
-        ),
-        // A list of hours names them: as in Vixie's cron, and unlike croner's own answer.
-        ("15 2,3 * * *", gap, "28 03:00+02:00, 28 03:15+02:00, 29 02:15+02:00"),
-        ("15 2,3 * * *", fold, "31 02:15+02:00, 31 03:15+01:00, 01 02:15+01:00"),
-        ("0 */2 * * *", fold, "31 02:00+02:00, 31 02:00+01:00, 31 04:00+01:00"),
-        ("0 */2 * * *", gap, "28 04:00+02:00, 28 06:00+02:00"),
-        // Two named times of one gap fall on its end once.
-        ("0,30 2 * * *", gap, "28 03:00+02:00, 29 02:00+02:00, 29 02:30+02:00"),
-        ("0,30 2 * * *", fold, "31 02:00+02:00, 31 02:30+02:00, 01 02:00+01:00"),
-        // Between the passes: the time has been, and does not come again.
-        ("30 2 * * *", "2027-10-31T01:05:00Z", "01 02:30+01:00"),
-    ] {
-        let expected: Vec<&str> = expected.split(", ").collect();
-        assert_eq!(times(text, "Europe/Berlin", from, expected.len()), expected, "{text}");
-    }
+fn job() -> JobKey {
+    "host/backup".parse().unwrap()
 }
 
 #[test]
-fn fields_mean_what_cron_says() {
-    let from = "2026-11-22T10:00:00Z"; // a Sunday
-    for (text, expected) in [
-        ("0 10 * * Mon-Thu", "23 10:00, 24 10:00, 25 10:00, 26 10:00, 30 10:00"),
-        ("0 0 13 * FRI", "27 00:00, 04 00:00, 11 00:00, 13 00:00"),
-        ("0 0 L * *", "30 00:00, 31 00:00, 31 00:00, 28 00:00"),
-        ("0 0 LW * *", "30 00:00, 31 00:00, 29 00:00"),
-        ("0 0 15W * *", "15 00:00, 15 00:00, 15 00:00"),
-        ("0 0 * * FRI#2", "11 00:00, 08 00:00"),
-        ("0 0 * * 5L", "27 00:00, 25 00:00"),
-        ("0 0 29 2 *", "29 00:00, 29 00:00"),
-        ("0 0 * * 7", "29 00:00, 06 00:00"),
-        ("0 0 * * FRI-SUN", "27 00:00, 28 00:00, 29 00:00, 04 00:00"),
-        ("30 8-10/2 * * *", "22 10:30, 23 08:30"),
-        ("@daily", "23 00:00, 24 00:00"),
-        ("@hourly", "22 11:00, 22 12:00"),
-        ("0 10 * * *", "23 10:00"),
+fn what_is_no_schedule_is_refused_with_a_way_out() {
+    for (text, part) in [
+        ("0 30 3 * * *", "did you mean \"30 3 * * *\" (03:30 daily)?"),
+        ("0 0 3 * * MON 2027", "more than five fields"),
+        ("* * *", "3 of five fields"),
+        ("", "0 of five fields"),
+        ("5/15 * * * *", "did you mean \"5-59/15\"?"),
+        ("0 0 * * 1/2", "did you mean \"1-6/2\"?"),
+        ("/10 * * * *", "did you mean \"*/10\"?"),
+        ("60 * * * *", "it is a number from 0 to 59"),
+        ("0 24 * * *", "`24` is no hour of a schedule"),
+        ("0 MON * * *", "`MON` is no hour"),
+        ("0 0 * * JAN", "or SUN to SAT"),
+        ("0 0 * * SUNDAY", "did you mean \"SUN\"?"),
+        ("0 0 1 sept *", "did you mean \"SEP\"?"),
+        ("0 0 30 2 *", "this schedule never comes"),
+        ("0 0 31W 2,4 *", "this schedule never comes"),
+        ("0 22-6 * * *", "did you mean \"22-23,0-6\"?"),
+        ("0 0 * nov-jan *", "did you mean \"NOV-DEC,JAN\"?"),
+        ("0 0 * * fri-mon", "did you mean \"FRI-SUN,MON\"?"),
+        ("0 0 ? * *", "did you mean \"*\"?"),
+        ("@rebot", "and @reboot"),
+        ("@Daily", "did you mean \"@daily\"?"),
+        ("@every 6h", "write every = \"6h\""),
+        ("CRON_TZ=Asia/Tokyo 0 3 * * *", "timezone = "),
+        ("*/0 * * * *", "a step is a number from 1 to 59"),
+        ("*/+5 * * * *", "a step is a number from 1 to 59"),
+        ("*/90 * * * *", "every = \"90m\""),
+        ("0 */24 * * *", "every = \"24h\""),
+        ("0 0 * * FRI#6", "the second Friday"),
+        ("0 0 * * L", "\"FRIL\" or \"5L\""),
+        ("1,,2 * * * *", "`` is no minute"),
+        ("0 0 * * +MON", "`+MON` is no day of week"),
+        ("0 0 32W * *", "is no day of month"),
+        ("0 0 W * *", "`W` is no day of month"),
+        ("0 0 L-3 * *", "`L-3` is no day of month"),
+        ("0~29 * * * *", "did you mean \"H(0-29)\"?"),
+        ("~ * * * *", "did you mean \"H(0-59)\"?"),
+        ("\u{0660} * * * *", "is no minute"),
+        ("0 -1 * * *", "is no hour"),
+        ("0 h * * *", "`h` is no hour"),
+        ("HH * * * *", "H(0-5)/2"),
+        ("H5 * * * *", "H(0-5)/2"),
+        ("H(5) * * * *", "H(0-5)/2"),
+        ("H() * * * *", "H(0-5)/2"),
+        ("H(9-5) * * * *", "a range goes upwards"),
+        ("H(0-99) * * * *", "it is a number from 0 to 59"),
+        ("H/0 * * * *", "a step is a number from 1 to 59"),
+        ("H/99 * * * *", "every = \"99m\""),
+        ("H(0-5)/6 * * * *", "a step of H(0-5) is at most 5"),
+        ("0 0 H(1-31) * *", "at most H(1-28)"),
+        ("0 0 H(29-30) * *", "a day that every month has"),
     ] {
-        let expected: Vec<String> = expected.split(", ").map(|time| format!("{time}+00:00")).collect();
-        assert_eq!(times(text, "UTC", from, expected.len()), expected, "{text}");
+        let error = define(text, "UTC", &job(), 0).unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {error}");
     }
+    assert!(Schedule::parse("H 3 * * *", "UTC").unwrap_err().to_string().contains("there is no job here"));
+    assert!(matches!(Schedule::parse("0 0 * * *", "Europe/Atlantis"), Err(BadSchedule::Zone(_))));
+}
+
+/// The numbers are for ever: a job that moved on an upgrade would run twice or not at all.
+#[test]
+fn an_h_is_made_from_the_name_of_the_job() {
+    for (text, index, resolved) in [
+        ("H 3 * * *", 0, Some("37 3 * * *")),
+        ("H 3 * * *", 1, Some("14 3 * * *")),
+        ("H H(0-5) H * *", 0, Some("37 5 7 * *")),
+        ("H/15 * * * *", 0, Some("7-59/15 * * * *")),
+        ("H(30-59)/10 * * * *", 0, Some("37-59/10 * * * *")),
+        ("0 4 * * H(MON-FRI)", 0, Some("0 4 * * 2")),
+        ("0,H  4 * * THU", 0, Some("0,37 4 * * THU")),
+        ("0 4 * * THU", 0, None),
+        ("@daily", 0, None),
+        (" @reboot ", 0, None),
+    ] {
+        let def = define(text, "UTC", &job(), index).unwrap();
+        assert_eq!(def.resolved.as_deref(), resolved, "{text}");
+        assert_eq!(def.text, text.trim());
+    }
+    let other = define("H 3 * * *", "UTC", &"host/backups".parse().unwrap(), 0).unwrap();
+    assert_ne!(other.resolved, define("H 3 * * *", "UTC", &job(), 0).unwrap().resolved);
+}
+
+/// Whatever the name: an `H` keeps within its field, and its days are in every month.
+#[test]
+fn an_h_keeps_within_its_bounds() {
+    for n in 0..300 {
+        let key: JobKey = format!("host/job{n}").parse().unwrap();
+        let def = define("H H(2-4) H H H", "UTC", &key, n % 5).unwrap();
+        let resolved = def.resolved.unwrap();
+        let values: Vec<u32> = resolved.split(' ').map(|value| value.parse().unwrap()).collect();
+        for (value, (first, last)) in values.iter().zip([(0, 59), (2, 4), (1, 28), (1, 12), (0, 6)]) {
+            assert!((first..=last).contains(value), "{resolved}");
+        }
+        let def = define("H/20 H(0-5)/2 H/10 * *", "UTC", &key, 0).unwrap();
+        let resolved = def.resolved.unwrap();
+        let begins: Vec<u32> =
+            resolved.split(' ').take(3).map(|value| value.split('-').next().unwrap().parse().unwrap()).collect();
+        assert!(begins[0] < 20 && begins[1] < 2 && (1..=10).contains(&begins[2]), "{resolved}");
+    }
+}
+
+/// The hour decides, as it is written.
+#[test]
+fn fixed_is_what_names_its_hour() {
+    for (text, fixed) in [
+        ("30 2 * * *", true),
+        ("*/5 2 * * *", true),
+        ("H 2 * * *", true),
+        ("15 2,3 * * *", true),
+        ("0 0-23 * * *", true),
+        ("@daily", true),
+        ("@hourly", false),
+        ("0 */2 * * *", false),
+        ("0 3,*/12 * * *", false),
+        ("30 H * * *", false),
+        ("30 H(2-2) * * *", false),
+        ("30 4,H(0-1) * * *", false),
+        ("@reboot", false),
+    ] {
+        let schedule = Schedule::of(&define(text, "UTC", &job(), 0).unwrap()).unwrap();
+        assert_eq!(schedule.is_fixed(), fixed, "{text}");
+        assert_eq!(schedule.is_reboot(), text == "@reboot", "{text}");
+    }
+}
+
+#[test]
+fn a_boot_has_no_time() {
+    let reboot = define("@reboot", "Europe/Berlin", &job(), 0).unwrap();
+    assert_eq!(Schedule::of(&reboot).unwrap().due_after(Timestamp::UNIX_EPOCH), None);
 }
 
 #[test]
@@ -84,60 +151,36 @@ fn part_of_a_second_does_not_repeat_a_time() {
 }
 
 #[test]
-fn what_is_no_schedule_is_refused_with_a_way_out() {
-    for (text, part) in [
-        ("0 30 3 * * *", "did you mean \"30 3 * * *\" (03:30 daily)?"),
-        ("0 0 3 * * MON 2027", "more than five fields"),
-        ("* * *", "3 of five fields"),
-        ("", "0 of five fields"),
-        ("5/15 * * * *", "did you mean \"5-59/15\"?"),
-        ("/10 * * * *", "did you mean \"*/10\"?"),
-        ("60 * * * *", "it is a number from 0 to 59"),
-        ("0 24 * * *", "`24` is no hour of a schedule"),
-        ("0 MON * * *", "`MON` is no hour"),
-        ("0 0 * * JAN", "or SUN to SAT"),
-        ("0 0 * * SUNDAY", "`SUNDAY` is no day of week"),
-        ("0 0 30 2 *", "this schedule never comes"),
-        ("0 17-9 * * *", "did you mean \"9-17\"?"),
-        ("0 0 ? * *", "did you mean \"*\"?"),
-        ("@rebot", "there are @hourly"),
-        ("*/0 * * * *", "a step is a number from 1 to 59"),
-        ("0 0 * * FRI#6", "the second Friday"),
-        ("1,,2 * * * *", "`` is no minute"),
-        ("0 0 * * +MON", "`+MON` is no day of week"),
-        ("0 0 32W * *", "is no day of month"),
-        ("\u{0660} * * * *", "is no minute"),
-    ] {
-        let error = Schedule::parse(text, "UTC").unwrap_err().to_string();
-        assert!(error.contains(part), "{text}: {error}");
+fn a_list_unites_and_an_instant_is_one() {
+    let list: Vec<ScheduleDef> = ["0 3 * * *", "0 */3 * * *", "30 4 * * *", "@reboot"]
+        .iter()
+        .enumerate()
+        .map(|(index, text)| define(text, "UTC", &job(), index).unwrap())
+        .collect();
+    let mut at: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+    let mut found = Vec::new();
+    for _ in 0..4 {
+        at = due_after(&list, at).unwrap().at;
+        found.push(at.strftime("%H:%M").to_string());
     }
-    assert!(matches!(Schedule::parse("0 0 * * *", "Europe/Atlantis"), Err(BadSchedule::Zone(_))));
+    assert_eq!(found, ["03:00", "04:30", "06:00", "09:00"]);
 }
 
+/// The ends of the calendar are no cliff.
 #[test]
-fn patterns_are_shared() {
-    let one = Schedule::parse("7 7 7 7 *", "UTC").unwrap();
-    let two = Schedule::parse("7 7 7 7 *", "Europe/Berlin").unwrap();
-    assert!(Arc::ptr_eq(&one.pattern, &two.pattern));
-}
-
-/// Every zone: times come in order, and a named time comes on every day.
-#[test]
-fn a_named_time_comes_once_a_day_in_every_zone() {
-    for zone in ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Shanghai", "America/Sao_Paulo"] {
-        for text in ["30 2 * * *", "0 0 * * *", "45 1 * * *", "15 2 * * *"] {
+fn far_away_nothing_breaks() {
+    for text in ["* * * * *", "0 0 29 2 *", "0 3 L * *", "*/7 * * * FRI#5"] {
+        for zone in ["UTC", "Europe/Berlin", "Pacific/Apia"] {
             let schedule = Schedule::parse(text, zone).unwrap();
-            let tz = TimeZone::get(zone).unwrap();
-            let mut at: Timestamp = "2017-01-01T12:00:00Z".parse().unwrap();
-            let mut day = at.to_zoned(tz.clone()).date();
-            for _ in 0..800 {
-                let next = schedule.next_after(at).unwrap();
-                let next_day = next.to_zoned(tz.clone()).date();
-                // From noon of one day on the first may still be on that day.
-                let ahead = day.until(next_day).unwrap().get_days();
-                assert!(ahead == 1 || (ahead == 0 && at < next), "{zone} {text}: {day} then {next_day}");
-                (at, day) = (next, next_day);
+            for from in [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH] {
+                assert!(schedule.due_after(from).is_none_or(|due| due.at > from), "{text} {zone} {from}");
             }
         }
     }
+}
+
+/// Ten thousand jobs keep ten thousand of them.
+#[test]
+fn a_schedule_is_small() {
+    assert!(size_of::<Schedule>() <= 96, "{}", size_of::<Schedule>());
 }
