@@ -2,8 +2,10 @@
 CARGO ?= cargo
 # Seeds of the long simulation (make sim); the suite itself runs a few hundred.
 SHIPBELL_SEEDS ?= 20000
+# How long `make fuzz` looks.
+SHIPBELL_FUZZ_SECONDS ?= 60
 
-.PHONY: help build test check lint demo sim bench bench-clock
+.PHONY: help build test check lint demo sim bench bench-clock fuzz
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,3 +37,8 @@ bench: ## what a commit's way costs, beside floors; figures are in docs/performa
 
 bench-clock: ## what the clock costs, beside floors and peers; PARTS="start crowd all rest files ledger"
 	$(CARGO) bench --locked --bench clock -- $(PARTS)
+
+fuzz: ## random texts as schedules, guided by coverage; needs cargo-fuzz and a nightly toolchain
+	@command -v cargo-fuzz >/dev/null || { echo "make fuzz: cargo-fuzz is missing: cargo install cargo-fuzz," \
+	  "rustup toolchain install nightly. (make test has a short form that needs neither.)" >&2; exit 1; }
+	cd fuzz && $(CARGO) +nightly fuzz run schedule -- -max_total_time=$(SHIPBELL_FUZZ_SECONDS)
