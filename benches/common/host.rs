@@ -88,7 +88,9 @@ impl Host {
             if let Some(seen) = seen(&log) {
                 return seen;
             }
-            assert!(Instant::now() < until, "not {what}: {}", log.get(..2000).unwrap_or(&log));
+            // One that has ended and was not waited for has no command line.
+            let ended = fs::read(format!("/proc/{}/cmdline", self.pid())).is_ok_and(|line| line.is_empty());
+            assert!(!ended && Instant::now() < until, "not {what}: {}", log.get(..2000).unwrap_or(&log));
             std::thread::sleep(Duration::from_millis(20));
         }
     }
