@@ -102,7 +102,8 @@ fn attempt(dir: &Path) -> io::Result<u8> {
         return Ok(CLAIMED_BY_ANOTHER);
     }
     let mut events = Events::begin(&dir)?;
-    events.state(Fact::Started { boot_id, pid }, true);
+    // That it began is what `claimed` says; this is on disk before the first step's fact at the latest.
+    events.state(Fact::Started { boot_id, pid }, false);
     match read_ticket(&dir) {
         Ok(ticket) => {
             let mut bench = lay_out(dir, ticket, events, signals, lock)?;
@@ -212,6 +213,7 @@ pub fn claim(dir: &Path, text: &str) -> io::Result<bool> {
     };
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    files::sync_dir(dir)?;
+    // The way to it too: this directory is as new as the file.
+    [Some(dir), dir.parent()].into_iter().flatten().try_for_each(files::sync_dir)?;
     Ok(true)
 }

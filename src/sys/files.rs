@@ -183,6 +183,19 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 /// If the disk does not take it.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put_whole(path, bytes, mode, true)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Writes a file whole or not at all for whoever looks now; after a power cut it may be gone or empty.
+///
+/// # Errors
+/// If the disk does not take it.
+pub fn write_for_now(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put_whole(path, bytes, mode, false)
+}
+
+fn put_whole(path: &Path, bytes: &[u8], mode: u32, lasting: bool) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut name = path.as_os_str().to_owned();
@@ -190,9 +203,10 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = PathBuf::from(name);
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), sync_dir)
+    if lasting {
+        file.sync_all()?;
+    }
+    std::fs::rename(&temporary, path)
 }
 
 /// Removes a directory and all in it, also what its owner made unreadable. A missing one is no error.
