@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::model::backfill::BackfillOnly;
 use crate::model::name::{EnvironmentName, JobKey, PipelineName};
-use crate::model::time::Seconds;
+use crate::model::time::{Seconds, Timestamp};
 
 use super::demo::DemoArgs;
 use super::target::{Job, Scope, Target};
@@ -49,11 +49,58 @@ pub(super) enum Command {
     Simulate(SimulateArgs),
     /// The whole story in a temporary directory: a commit on its way to production
     Demo(DemoArgs),
+    /// Bring jobs over: write job files and say what does not carry over
+    Import {
+        #[command(subcommand)]
+        from: ImportFrom,
+    },
     /// The daemon itself; systemd starts it
     Daemon,
     /// Carry out one attempt; the daemon starts it
     #[command(hide = true)]
     Supervise { dir: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImportFrom {
+    /// Prow's periodics and postsubmits
+    Prow(ProwArgs),
+    /// Debian's and cronie's crontabs, of users and of the system
+    Crontab(CrontabArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ProwArgs {
+    /// A file of YAML, or a directory of them
+    #[arg(value_name = "FILE|DIR")]
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub how: ImportHow,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CrontabArgs {
+    /// The crontab; `-` is standard input: crontab -l | shipbell import crontab -
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// It is this user's
+    #[arg(long, value_name = "NAME", conflicts_with = "system")]
+    pub user: Option<String>,
+    /// A user stands before each command (so in /etc/crontab and /etc/cron.d)
+    #[arg(long)]
+    pub system: bool,
+    #[command(flatten)]
+    pub how: ImportHow,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ImportHow {
+    /// Write the files there; without it they are printed. None is overwritten
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Compare 90 days of fire times from here on, not from now
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Timestamp>,
 }
 
 /// What the daemon is asked.

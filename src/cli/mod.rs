@@ -10,6 +10,7 @@ mod demo;
 mod exit;
 mod forecast;
 mod history;
+pub mod import;
 mod listing;
 mod logs;
 mod paint;
@@ -62,6 +63,7 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Command::Check { files } => Ok(check::run(&layout, &files, args.json)),
         Command::Simulate(asked) => forecast::simulate(&layout, &Screen::stdout(), &asked, args.json),
         Command::Demo(how) => demo::demo(args.root, &how),
+        Command::Import { from } => import::import(&layout, &from, args.json),
         Command::Daemon => daemon(layout),
         Command::Supervise { dir } => Ok(ExitCode::from(crate::run::main(&[dir.into_os_string()]))),
         Command::Ask(ask) => {

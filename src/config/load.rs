@@ -99,6 +99,23 @@ pub(super) fn basis_of_host(layout: &Layout, trust: &Trust) -> (Basis, Vec<Probl
     (basis, findings.into_problems())
 }
 
+/// Reads a job file that is not written yet, against the host's shipbell.toml. `path` only names it.
+#[must_use]
+pub fn check_text(layout: &Layout, trust: &Trust, path: &Path, text: &str) -> Loaded {
+    let (basis, mut problems) = basis_of_host(layout, trust);
+    let mut catalog = Catalog::default();
+    match name_of(path, false) {
+        Ok(name) => match read_text(&name, path, text.to_owned(), trust, &basis) {
+            Ok(pipeline) => {
+                catalog.pipelines.insert(name, Arc::new(pipeline));
+            }
+            Err((_, told)) => problems.extend(told),
+        },
+        Err(why) => problems.push(Problem::of_file(path, "", &format!("no job file: {why}"), &[])),
+    }
+    Loaded { catalog, problems }
+}
+
 /// shipbell.toml, or its last good version where it is broken.
 fn basis(layout: &Layout, path: &Path, trust: Option<&Trust>, findings: &Findings) -> Basis {
     let host_own = path == layout.shipbell_toml();
@@ -180,6 +197,16 @@ fn read_one(
         let fallback = if refusal.is_unsafe() { Fallback::Off } else { Fallback::LastGood };
         (fallback(problem.short()), vec![problem])
     })?;
+    read_text(name, path, text, trust, basis)
+}
+
+fn read_text(
+    name: &PipelineName,
+    path: &Path,
+    text: String,
+    trust: &Trust,
+    basis: &Basis,
+) -> Result<Pipeline, (Fallback, Vec<Problem>)> {
     let findings = Findings::default();
     let source = Arc::new(Source { path: path.to_owned(), text });
     let read = match basis {

@@ -20,8 +20,9 @@ mod syntax;
 mod tree;
 mod url;
 
+pub use keys::is_job_key;
 pub use layout::Layout;
-pub use load::{check_files, load, reload};
+pub use load::{check_files, check_text, load, reload};
 pub use loader::Loader;
 pub use message::Problem;
 
@@ -40,6 +41,12 @@ impl Trust {
     pub fn root_and_self() -> Self {
         Self { owners: vec![0, crate::sys::host::effective_uid()] }
     }
+}
+
+/// Whether `[repo] url` takes it.
+#[must_use]
+pub fn is_address(url: &str) -> bool {
+    url::check(url).is_ok()
 }
 
 /// What the files came to.

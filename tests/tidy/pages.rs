@@ -20,6 +20,7 @@ const PAGES: &[&str] = &[
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "docs/coming-over.md",
     "docs/dependencies.md",
     "docs/isolation.md",
     "docs/operations.md",
