@@ -52,6 +52,14 @@ pub(super) fn render(view: &ForecastView, screen: &Screen) -> String {
         let scope = if pause.scope == "*" { "everything" } else { pause.scope.as_str() };
         notes.push(format!("{scope} is paused{until} by {}: its times are not counted", safe_line(&pause.by)));
     }
+    let cut_off: Vec<String> = view.jobs.iter().filter(|job| job.more).map(|job| job.job.to_string()).collect();
+    if let Some(first) = cut_off.first() {
+        let who = match cut_off.len() - 1 {
+            0 => format!("{first} is"),
+            n => format!("{first} and {} are", count(n as u64, "other", "others")),
+        };
+        notes.push(format!("{who} due too often to be counted to the end (DUE has a +)"));
+    }
     for job in view.jobs.iter().filter(|job| job.overruns) {
         let (usual, interval) = (job.usual.unwrap_or_default(), job.interval.unwrap_or_default());
         notes.push(format!("{} usually takes {usual} and is due every {interval}: times coalesce", job.job));

@@ -56,6 +56,16 @@ pub fn answered(draft: &mut Draft<'_>, question: &Question, answer: &Result<Arc<
     scratch.heat(&question.pipeline, &question.head);
 }
 
+/// The repository was reached: what git could not answer before is asked anew by whoever waits for it.
+pub fn forget_failures(draft: &mut Draft<'_>, pipeline: &PipelineName) {
+    let scratch = &mut draft.world.scratch;
+    let failed = |asked: &Question, answer: &Result<_, _>| asked.pipeline == *pipeline && answer.is_err();
+    for (asked, _) in scratch.comparisons.extract_if(.., |asked, answer| failed(asked, answer)) {
+        scratch.dirty.insert(asked.pipeline.clone());
+        scratch.hot.insert((asked.pipeline, asked.head));
+    }
+}
+
 fn nothing() -> Comparison {
     Comparison {
         relation: Relation::Same,

@@ -69,7 +69,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
             draft.world.follow(catalog.clone());
         }
         Event::Polled { pipeline, poll } => {
-            draft.world.scratch.comparisons.retain(|asked, answer| asked.pipeline != *pipeline || answer.is_ok());
+            compare::forget_failures(draft, pipeline);
             sight::polled(draft, pipeline, poll);
         }
         Event::PollFailed { pipeline, why } => poll_failed(draft, pipeline, why),

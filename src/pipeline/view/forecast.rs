@@ -67,8 +67,12 @@ pub fn forecast(basis: &Basis, zone: &TimeZone, now: Timestamp, days: u32) -> Fo
     let mut tally = Tally::new(today, days, zone, now);
     let mut jobs = Vec::new();
     let mut left = ALL_MAX;
-    for definition in basis.timed() {
-        let job = one_job(basis, &definition, &mut tally, &mut left);
+    let timed = basis.timed();
+    for (n, definition) in timed.iter().enumerate() {
+        // What one does not use up is for those after it.
+        let max = JOB_MAX.min(left / (timed.len() - n));
+        let job = one_job(basis, definition, &mut tally, max);
+        left = left.saturating_sub(usize::try_from(job.due).unwrap_or(usize::MAX));
         jobs.push(job);
     }
     jobs.sort_by(|a, b| (b.due, &a.job).cmp(&(a.due, &b.job)));
@@ -89,13 +93,11 @@ pub fn forecast(basis: &Basis, zone: &TimeZone, now: Timestamp, days: u32) -> Fo
     }
 }
 
-fn one_job(basis: &Basis, definition: &Definition, tally: &mut Tally, left: &mut usize) -> ForecastJob {
+fn one_job(basis: &Basis, definition: &Definition, tally: &mut Tally, max: usize) -> ForecastJob {
     let key = &definition.key;
     let usual = basis.usual.get(key).copied();
     let anchor = Anchor { usual: usual.unwrap_or_default(), ..basis.anchors.get(key).copied().unwrap_or_default() };
-    let max = JOB_MAX.min(*left);
     let (mut times, more) = dues::between(definition, &anchor, tally.from, tally.to, max);
-    *left -= times.len();
     let interval = times.windows(2).filter_map(|pair| match pair {
         [one, two] => Some(seconds_between(*one, *two)),
         _ => None,
