@@ -62,7 +62,7 @@ pub fn forget_failures(draft: &mut Draft<'_>, pipeline: &PipelineName) {
     let failed = |asked: &Question, answer: &Result<_, _>| asked.pipeline == *pipeline && answer.is_err();
     for (asked, _) in scratch.comparisons.extract_if(.., |asked, answer| failed(asked, answer)) {
         scratch.dirty.insert(asked.pipeline.clone());
-        scratch.hot.insert((asked.pipeline, asked.head));
+        scratch.heat(&asked.pipeline, &asked.head);
     }
 }
 
