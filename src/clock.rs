@@ -34,21 +34,22 @@ impl Alarm {
         Ok(Self { timer })
     }
 
-    /// Replaces the instant. `None`: it rings only when the clock is stepped.
+    /// Replaces the instant. `None`: it rings only when the clock is stepped. True: it was, since the
+    /// alarm was last set.
     ///
     /// # Errors
     /// If the kernel refuses the instant.
-    pub fn set(&self, at: Option<Timestamp>) -> io::Result<()> {
+    pub fn set(&self, at: Option<Timestamp>) -> io::Result<bool> {
         let at = at.map(|at| (at.as_second(), i64::from(at.subsec_nanosecond())));
         self.timer.get_ref().set(at)
     }
 
-    /// Returns once the instant has come or the clock was stepped. Look at [`now`] and set it anew.
+    /// Returns once the instant has come or (true) the clock was stepped. Look at [`now`] and set it anew.
     /// Cancel safe.
     ///
     /// # Errors
     /// If the timer cannot be read.
-    pub async fn rang(&self) -> io::Result<()> {
+    pub async fn rang(&self) -> io::Result<bool> {
         loop {
             let mut guard = self.timer.readable().await?;
             match guard.try_io(|timer| timer.get_ref().take()) {

@@ -76,12 +76,15 @@ impl Daemon {
         memory::give_back();
         info!("ready: {} pipelines, {} broken files", self.world.scratch.catalog.pipelines.len(), self.broken);
         loop {
-            alarm.set(wake_at).map_err(Failure::io("cannot set the timer"))?;
+            while alarm.set(wake_at).map_err(Failure::io("cannot set the timer"))? {
+                wake_at = self.turn(vec![(Event::ClockSet, None)])?;
+            }
             let message = tokio::select! {
                 message = self.messages.next() => message,
                 rang = alarm.rang() => {
-                    rang.map_err(Failure::io("the timer failed"))?;
-                    Some(Message::Event(Box::new(Event::Tick), None))
+                    let set = rang.map_err(Failure::io("the timer failed"))?;
+                    let event = if set { Event::ClockSet } else { Event::Tick };
+                    Some(Message::Event(Box::new(event), None))
                 }
                 _ = beat.tick() => {
                     self.tell_systemd(&[NotifyState::Watchdog]);
@@ -179,7 +182,10 @@ impl Daemon {
                 Some(asker) => {
                     let _ = asker.send(Reply::Refused(Refusal::NotRecorded(why.to_owned())));
                 }
-                None if matches!(event, Event::Tick | Event::Booted { .. } | Event::Reloaded { .. }) => {}
+                None if matches!(
+                    event,
+                    Event::Tick | Event::ClockSet | Event::Booted { .. } | Event::Reloaded { .. }
+                ) => {}
                 None => self.backlog.push(event),
             }
         }

@@ -154,6 +154,16 @@ pub struct Run {
 }
 
 impl Run {
+    /// Since when it wants to run: among runs that are ready the oldest goes first. A due time that was
+    /// missed goes by when it should have run; a backfill waits from when it was asked for.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        match &self.cause {
+            Cause::Schedule { due, .. } => self.queued_at.min(*due),
+            _ => self.queued_at,
+        }
+    }
+
     #[must_use]
     pub fn finished(&self) -> Option<&Finished> {
         match &self.state {

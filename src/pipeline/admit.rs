@@ -1,26 +1,42 @@
 //! Queued runs of a pipeline, each brought to the gate; and admission to pools and slots, oldest first.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::model::event::{Action, Change, LastRan};
-use crate::model::name::{PipelineName, RunRef};
+use crate::model::name::{JobKey, PipelineName, RunRef};
 use crate::model::run::{Attempt, Holds, Run, RunState};
 use crate::model::ticket::StartOrder;
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, seconds_between};
 use crate::pipeline::draft::{Draft, upstream};
 use crate::pipeline::gate::{Gate, gate};
 use crate::pipeline::world::World;
-use crate::pipeline::{asking, compare, life};
+use crate::pipeline::{asking, compare, due, life, pulse};
 
 /// Brings every queued run of the pipeline to the gate.
 pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
     let Some(live) = draft.live(name) else { return };
-    let mut queued: Vec<(Timestamp, RunRef)> =
-        live.runs.values().filter(|run| run.is_queued()).map(|run| (run.queued_at, run.run.clone())).collect();
+    let queued = live.runs.values().filter(|run| run.is_queued()).map(place).collect();
+    judge(draft, name, queued);
+}
+
+/// The same for the queued runs of one job.
+pub fn plan_job(draft: &mut Draft<'_>, job: &JobKey) {
+    let queued = draft.world.runs_of(job).filter(|run| run.is_queued()).map(place).collect();
+    judge(draft, &job.pipeline, queued);
+}
+
+/// Its place among those that are ready.
+fn place(run: &Run) -> (Timestamp, RunRef) {
+    (run.since(), run.run.clone())
+}
+
+fn judge(draft: &mut Draft<'_>, name: &PipelineName, mut queued: Vec<(Timestamp, RunRef)>) {
     queued.sort();
-    for (queued_at, run) in queued {
-        draft.world.scratch.ready.remove(&(queued_at, run.clone()));
-        bring(draft, name, &run);
+    for place in queued {
+        draft.world.scratch.ready.remove(&place);
+        draft.world.scratch.patience.remove(&place.1);
+        bring(draft, name, &place.1);
     }
 }
 
@@ -28,7 +44,10 @@ fn bring(draft: &mut Draft<'_>, name: &PipelineName, run: &RunRef) {
     let Some(run) = draft.world.run(run).cloned() else { return };
     match gate(draft.world, &run, draft.now) {
         Gate::Ready => {
-            draft.world.scratch.ready.insert((run.queued_at, run.run.clone()));
+            if let Some(until) = due::patience(draft.world, &run) {
+                draft.world.scratch.patience.set(&run.run, until);
+            }
+            draft.world.scratch.ready.insert(place(&run));
         }
         Gate::Wait { until, .. } => {
             if let Some(at) = until {
@@ -65,26 +84,62 @@ fn refresh(draft: &mut Draft<'_>, mut run: Run) {
     draft.put_run(run);
 }
 
-/// Starts what is ready, oldest first, as far as pools, slots and the disk allow.
+/// Starts what is ready, oldest first, as far as pools, slots and the disk allow. Who waits for a busy
+/// pool does not hold up others; but it keeps its place in the other pools that it wants, or a run of
+/// two pools would starve beside runs of one. (No more claim than can go at once: the places of the pool.)
 pub fn admit(draft: &mut Draft<'_>) {
-    loop {
-        let world = &*draft.world;
-        if host_full(world).is_some() {
-            return;
+    let mut used: BTreeMap<String, u32> = owned(pools_in_use(draft.world));
+    let mut claims: BTreeMap<String, u32> = BTreeMap::new();
+    let mut after: Option<(Timestamp, RunRef)> = None;
+    while host_full(draft.world).is_none() {
+        let range = match &after {
+            Some(place) => (Bound::Excluded(place.clone()), Bound::Unbounded),
+            None => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let Some(place) = draft.world.scratch.ready.range(range).next().cloned() else { break };
+        after = Some(place.clone());
+        let pools = pools_of(draft.world, &place.1);
+        if let Some(full) = pools.iter().find(|pool| is_full(draft.world, pool, &used)).cloned() {
+            let claimed = claims.entry(full.clone()).or_default();
+            if *claimed < draft.world.scratch.catalog.settings.places(&full) {
+                *claimed += 1;
+                pools.into_iter().for_each(|pool| *used.entry(pool).or_default() += 1);
+            }
+            continue;
         }
-        let used = pools_in_use(world);
-        let free = |(_, run): &&(Timestamp, RunRef)| pool_full(world, run, &used).is_none();
-        let Some((queued_at, run)) = world.scratch.ready.iter().find(free).cloned() else { return };
-        draft.world.scratch.ready.remove(&(queued_at, run.clone()));
-        let Some(run) = draft.world.run(&run).cloned() else { continue };
+        draft.world.scratch.ready.remove(&place);
+        let Some(run) = draft.world.run(&place.1).cloned() else { continue };
         // Judged once more in the turn that starts it: an earlier start may have changed the answer.
         if gate(draft.world, &run, draft.now) == Gate::Ready {
             start(draft, run);
+            pools.into_iter().for_each(|pool| *used.entry(pool).or_default() += 1);
         } else {
-            draft.world.scratch.dirty.insert(run.run.job.pipeline);
-            return;
+            draft.world.scratch.touched.insert(run.run.job);
         }
     }
+    give_up(draft);
+}
+
+/// The end of the catch-up window ends the wait for a pool or slot.
+fn give_up(draft: &mut Draft<'_>) {
+    for run in draft.world.scratch.patience.take_due(draft.now) {
+        let Some(held) = held(draft.world, &run) else { continue };
+        if draft.world.run(&run).is_some_and(|run| draft.world.scratch.ready.contains(&place(run))) {
+            life::skip(draft, &run, &format!("waited for {held} until its catch-up-window was over"));
+        }
+    }
+}
+
+fn owned(used: BTreeMap<&str, u32>) -> BTreeMap<String, u32> {
+    used.into_iter().map(|(pool, count)| (pool.to_owned(), count)).collect()
+}
+
+fn pools_of(world: &World, run: &RunRef) -> Vec<String> {
+    world.job(&run.job).map(|job| job.definition.pools.clone()).unwrap_or_default()
+}
+
+fn is_full(world: &World, pool: &str, used: &BTreeMap<String, u32>) -> bool {
+    used.get(pool).copied().unwrap_or(0) >= world.scratch.catalog.settings.places(pool)
 }
 
 /// What holds a run that the gate lets pass: disk, pool or slot.
@@ -144,6 +199,8 @@ fn start(draft: &mut Draft<'_>, mut run: Run) {
     let environment = run.holds.environment.as_ref().and_then(|name| draft.world.environment(&key.pipeline, name));
     let deployed = environment.and_then(|environment| environment.live.as_ref()?.commit.clone());
     draft.world.scratch.known.insert((run.run.clone(), run.attempt));
+    let cause = due::begun(draft, &run);
+    let late = cause.due().map(|(due, _)| seconds_between(due, draft.now).0);
     draft.actions.push(Action::Start(Box::new(StartOrder {
         attempt: run.attempt,
         commit: run.commit,
@@ -153,10 +210,10 @@ fn start(draft: &mut Draft<'_>, mut run: Run) {
         deployed,
         definition: run.definition,
         params: run.params,
-        cause: run.cause,
+        cause,
         needs: run.upstream,
         public_url: draft.world.scratch.catalog.settings.public_url(),
-        late: None,
+        late,
         run: run.run,
     })));
 }
@@ -182,17 +239,18 @@ fn begun(draft: &mut Draft<'_>, run: &Run) {
 
 /// Running attempts that this daemon has not started itself, and those that someone wants ended.
 pub fn watch_running(draft: &mut Draft<'_>) {
-    let running: Vec<Run> =
-        draft.world.scratch.running.iter().filter_map(|run| draft.world.run(run)).cloned().collect();
-    for run in running {
+    for run in std::mem::take(&mut draft.world.scratch.unwatched) {
+        let Some(run) = draft.world.run(&run).cloned() else { continue };
+        let RunState::Running { stopping, launched_at, .. } = &run.state else { continue };
         let key = (run.run.clone(), run.attempt);
         if draft.world.scratch.known.insert(key.clone()) {
             draft.actions.push(Action::Examine { run: run.run.clone(), attempt: run.attempt });
         }
-        if let RunState::Running { stopping: Some(reason), .. } = &run.state
+        if let Some(reason) = stopping
             && draft.world.scratch.stopping.insert(key)
         {
-            draft.actions.push(Action::Stop { run: run.run, attempt: run.attempt, reason: reason.clone() });
+            draft.actions.push(Action::Stop { run: run.run.clone(), attempt: run.attempt, reason: reason.clone() });
         }
+        pulse::watch(draft, &run.run, *launched_at);
     }
 }

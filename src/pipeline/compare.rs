@@ -53,7 +53,7 @@ pub fn answered(draft: &mut Draft<'_>, question: &Question, answer: &Result<Arc<
     scratch.comparisons.insert(question.clone(), answer.clone());
     scratch.dirty.insert(question.pipeline.clone());
     // Triggers by needs are looked at per commit: the one that was asked about is looked at again.
-    scratch.hot.insert((question.pipeline.clone(), question.head.clone()));
+    scratch.heat(&question.pipeline, &question.head);
 }
 
 /// The repository was reached: what git could not answer before is asked anew by whoever waits for it.

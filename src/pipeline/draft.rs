@@ -69,8 +69,7 @@ impl<'w> Draft<'w> {
 
     /// The pipeline wants to be looked at again at `at`.
     pub fn wake(&mut self, pipeline: &PipelineName, at: Timestamp) {
-        let wake = self.world.scratch.wakes.entry(pipeline.clone()).or_insert(at);
-        *wake = (*wake).min(at);
+        self.world.scratch.wakes.earlier(pipeline, at);
     }
 
     /// The standing of a job for a commit, or a new one.

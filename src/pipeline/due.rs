@@ -1,165 +1,254 @@
 //! Rows 3 and 4 of the trigger rule: due times. Each gets exactly one ledger row, written in the turn
-//! that decides it; times missed while the daemon was down are coalesced into one run.
+//! that decides it; times missed while the daemon was down are coalesced into one run. Which times
+//! there are is found in `times`.
 
-use std::collections::BTreeMap;
+mod book;
+mod times;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use times::{next_after, next_due, previous};
+
+use crate::model::catalog::PipelineState;
 use crate::model::commit::Sighting;
 use crate::model::event::Change;
-use crate::model::job::{CatchUp, Definition, EveryFrom, Hash, Overlap, ScheduleDef, Unchanged};
-use crate::model::ledger::{Cursor, DueVerdict, LedgerRow};
+use crate::model::job::{CatchUp, Definition, EveryFrom, Hash, Overlap, Unchanged};
+use crate::model::ledger::{Cursor, DueVerdict};
 use crate::model::name::{JobKey, PipelineName, RunRef};
+use crate::model::pause::Pause;
 use crate::model::run::{Cause, Run};
-use crate::model::schedule::Schedule;
+use crate::model::schedule::Due;
 use crate::model::time::{Seconds, Timestamp};
 use crate::pipeline::draft::{Draft, upstream};
 use crate::pipeline::world::World;
-use crate::pipeline::{life, promote, trigger};
+use crate::pipeline::{life, pause, promote, trigger};
+use book::Book;
 
-/// Due times decided in one look; the rest follows in the next.
-const BATCH: usize = 5_000;
+/// Due times found in one look; the rest follows in the next. Within a catch-up window there is no limit.
+const BATCH: u64 = 100_000;
 /// With `catch-up = "skip"` a due time later than this is missed.
 const LATE: Seconds = Seconds(60);
-
 /// How far the clock may be put back without a due time running a second time.
 const CLOCK_STEP: Seconds = Seconds(86_400);
 
-/// Decides every due time of a pipeline that has come.
-pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
-    let Some(pipeline) = draft.world.pipeline(name) else { return };
-    let timed: Vec<_> =
-        pipeline.jobs.values().map(|job| job.definition.clone()).filter(|d| d.timed() && !d.manual).collect();
-    let off = match &pipeline.state {
-        crate::model::catalog::PipelineState::Off { why, .. } => Some(format!("pipeline off: {why}")),
-        _ => None,
-    };
-    for definition in timed {
-        job(draft, &definition.key, &definition, off.as_deref());
+/// Due times of these pipelines that waited for git are looked at again.
+pub fn again(draft: &mut Draft<'_>, names: &BTreeSet<PipelineName>) {
+    let scratch = &mut draft.world.scratch;
+    if !scratch.undecided.is_empty() {
+        scratch.undecided.retain(|job| {
+            let again = names.contains(&job.pipeline);
+            if again {
+                scratch.retime.insert(job.clone());
+            }
+            !again
+        });
     }
 }
 
-fn job(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition, off: Option<&str>) {
+/// Decides every due time that has come.
+pub fn plan(draft: &mut Draft<'_>) {
+    let mut jobs = std::mem::take(&mut draft.world.scratch.retime);
+    jobs.extend(draft.world.scratch.dues.take_due(draft.now));
+    for key in jobs {
+        job(draft, &key);
+    }
+}
+
+fn job(draft: &mut Draft<'_>, key: &JobKey) {
+    let definition = draft.world.job(key).map(|job| job.definition.clone());
+    let Some(definition) = definition.filter(|definition| definition.timed() && !definition.manual) else {
+        draft.world.scratch.dues.remove(key);
+        return;
+    };
+    if !draft.world.scratch.schedules.contains_key(key) {
+        draft.world.scratch.schedules.insert(key.clone(), times::parsed(&definition));
+    }
+    let cursor = cursor(draft, key, &definition);
+    let booted = booted(draft, key, &cursor);
+    let look = decide(draft, key, &definition, &cursor, booted);
+    let mut next = next_due(draft.world, &definition);
+    if let Look::Waits(newest) = look {
+        // The answer may come too late; and the next due time takes its place.
+        let after = next_after(draft.world, &definition, &cursor, newest);
+        next = [after, Some(last_call(&definition, newest))].into_iter().flatten().min();
+    }
+    match next.filter(|next| *next > draft.now) {
+        Some(next) => draft.world.scratch.dues.set(key, next),
+        None => draft.world.scratch.dues.remove(key),
+    }
+    if look == Look::More {
+        draft.world.scratch.retime.insert(key.clone());
+    } else {
+        draft.world.scratch.retime.remove(key);
+    }
+}
+
+/// How far its due times are decided. Another text begins anew: it never catches up times from before it
+/// existed.
+fn cursor(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition) -> Cursor {
     let text = Hash::of_json(&(&definition.schedule, &definition.every));
-    let cursor = match draft.world.cursors.get(key) {
-        Some(cursor) if cursor.schedule == text => cursor.clone(),
-        // First load of this text: it never catches up times from before it existed.
-        old => {
+    let boot = Some(draft.world.scratch.boot_id.clone()).filter(|boot| !boot.is_empty());
+    let old = draft.world.cursors.get(key);
+    let cursor = match old {
+        Some(cursor) if cursor.schedule == text && (cursor.boot.is_some() || boot.is_none()) => return cursor.clone(),
+        Some(cursor) if cursor.schedule == text => Cursor { boot, ..cursor.clone() },
+        _ => {
             // Nor does it run again what ran before the clock went back a little; by more than that the
             // clock was wrong, and waiting for it to come there again would be worse.
             let ran = old.map(|old| old.decided).filter(|at| *at <= CLOCK_STEP.after(draft.now));
-            let cursor = Cursor {
-                job: key.clone(),
-                schedule: text,
-                since: draft.now,
-                decided: ran.map_or(draft.now, |ran| ran.max(draft.now)),
-                ran: None,
-                boot: None,
-            };
-            draft.put(Change::CursorPut(cursor.clone()));
-            cursor
+            let decided = ran.map_or(draft.now, |ran| ran.max(draft.now));
+            let ran = old.and_then(|old| old.ran);
+            Cursor { job: key.clone(), schedule: text, since: draft.now, decided, ran, boot }
         }
     };
-    let due = due_times(draft, definition, &cursor);
-    if let Some((newest, missed)) = due.split_last() {
-        decide(draft, key, definition, cursor, *newest, missed, off);
-    }
-    // One that has come and still waits for git is looked at again when the answer comes.
-    if let Some(next) = next_due(draft.world, definition).filter(|next| *next > draft.now) {
-        draft.wake(&key.pipeline, next);
-    }
+    draft.put(Change::CursorPut(cursor.clone()));
+    cursor
 }
 
-/// Due times after the decided ones up to now, oldest first.
-fn due_times(draft: &mut Draft<'_>, definition: &Definition, cursor: &Cursor) -> Vec<Timestamp> {
-    let mut found = Vec::new();
-    let mut from = cursor.decided;
-    while found.len() < BATCH {
-        match next_after(draft.world, definition, cursor, from) {
-            Some(next) if next <= draft.now && next > from => {
-                found.push(next);
-                from = next;
-            }
-            _ => break,
-        }
-    }
-    if found.len() == BATCH {
-        draft.world.scratch.dirty.insert(definition.key.pipeline.clone());
-    }
-    found
+/// `@reboot`: due once for each boot of the host that comes after the first load.
+fn booted(draft: &Draft<'_>, key: &JobKey, cursor: &Cursor) -> Option<Timestamp> {
+    let boot = Some(&draft.world.scratch.boot_id).filter(|boot| !boot.is_empty())?;
+    let schedules = draft.world.scratch.schedules.get(key)?;
+    let other = schedules.iter().any(crate::model::schedule::Schedule::is_reboot) && cursor.boot.as_ref() != Some(boot);
+    // Never an instant that has its row: the host's clock may stand wrong when it comes up.
+    other.then(|| draft.now.max(Seconds(1).after(cursor.decided)))
 }
 
-/// When a timed job is due next, as its cursor stands; `None` before it was planned for the first time.
-#[must_use]
-pub fn next_due(world: &World, definition: &Definition) -> Option<Timestamp> {
-    let cursor = world.cursors.get(&definition.key)?;
-    next_after(world, definition, cursor, cursor.decided)
-}
-
-/// The first due time after `from` by any of the job's schedules.
-#[must_use]
-pub fn next_after(world: &World, definition: &Definition, cursor: &Cursor, from: Timestamp) -> Option<Timestamp> {
-    let of_schedule =
-        |schedule: &ScheduleDef| Schedule::of(schedule).ok().and_then(|schedule| schedule.next_after(from));
-    let scheduled = definition.schedule.iter().filter_map(of_schedule).min();
-    let every = definition.every.as_ref().and_then(|every| {
-        let period = every.period.0.max(1);
-        match every.from {
-            EveryFrom::Start => {
-                let elapsed = u64::try_from(from.duration_since(cursor.since).as_secs()).unwrap_or(0);
-                Some(Seconds((elapsed / period + 1) * period).after(cursor.since))
-            }
-            EveryFrom::End => {
-                let live = world.live.get(&definition.key.pipeline);
-                let busy = live.is_some_and(|live| live.runs.keys().any(|run| run.job == definition.key));
-                // While one is queued or running the next is not yet due; its end moves `decided`.
-                (!busy).then(|| Seconds(period).after(from))
-            }
-        }
-    });
-    scheduled.into_iter().chain(every).min()
-}
-
-/// After a run ended: `every = "6h after end"` counts from here.
+/// After a run ended: `every = "6h after end"` counts from here, and what it stood for is left to the
+/// next one if it never began.
 pub fn ended(draft: &mut Draft<'_>, run: &Run) {
-    let from_end = draft.world.job(&run.run.job).and_then(|job| job.definition.every.as_ref()).map(|every| every.from);
-    if from_end != Some(EveryFrom::End) {
-        return;
+    let Some(cursor) = draft.world.cursors.get(&run.run.job).cloned() else { return };
+    let mut after = cursor.clone();
+    if let (Cause::Schedule { due, previous }, 0) = (&run.cause, run.attempt)
+        && cursor.ran.is_some_and(|ran| ran == *due)
+    {
+        after.ran = *previous;
     }
-    if let Some(cursor) = draft.world.cursors.get(&run.run.job).cloned() {
-        draft.put(Change::CursorPut(Cursor { decided: draft.now.max(cursor.decided), ..cursor }));
+    let job = draft.world.job(&run.run.job);
+    let from = job.and_then(|job| job.definition.every.as_ref()).map(|every| every.from);
+    if from == Some(EveryFrom::End) {
+        after.decided = draft.now.max(cursor.decided);
+    }
+    if after != cursor {
+        draft.put(Change::CursorPut(after));
     }
 }
 
+/// A run begins: what it stands for. Due times that were coalesced into it while it waited are its own.
+pub fn begun(draft: &mut Draft<'_>, run: &Run) -> Cause {
+    let Cause::Schedule { due, previous } = &run.cause else { return run.cause.clone() };
+    let key = &run.run.job;
+    let newest = match draft.world.ledger.get(key) {
+        Some(row) if row.verdict == DueVerdict::Coalesced(run.run.clone()) => row.last.max(*due),
+        _ => *due,
+    };
+    if let Some(cursor) = draft.world.cursors.get(key).filter(|cursor| cursor.ran.is_none_or(|ran| ran < newest)) {
+        let cursor = Cursor { ran: Some(newest), ..cursor.clone() };
+        draft.put(Change::CursorPut(cursor));
+    }
+    Cause::Schedule { due: newest, previous: *previous }
+}
+
+/// Until when a run waits for its turn: the end of its due time's catch-up window. Runs that a person
+/// asked for, and those that wait for people or a window, have no such end.
+#[must_use]
+pub fn patience(world: &World, run: &Run) -> Option<Timestamp> {
+    let Cause::Schedule { due, .. } = &run.cause else { return None };
+    let definition = &world.job(&run.run.job)?.definition;
+    let held = |policy: &crate::model::job::EnvironmentPolicy| {
+        policy.approval.is_some() || !policy.windows.is_empty() || !policy.freezes.is_empty()
+    };
+    let confirmed = matches!(&run.state, crate::model::run::RunState::Queued { confirmed_by: Some(_), .. });
+    let exempt = run.attempt > 0 || confirmed || definition.environment.as_ref().is_some_and(held);
+    (!exempt).then(|| definition.catch_up_window.after(*due))
+}
+
+/// How far a look at the due times of a job came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Done,
+    /// There are more of them.
+    More,
+    /// The newest one waits for git.
+    Waits(Timestamp),
+}
+
+/// What becomes of the due times that have come: the newest one makes the run, the others stand behind
+/// it.
 fn decide(
     draft: &mut Draft<'_>,
     key: &JobKey,
     definition: &Definition,
-    cursor: Cursor,
-    newest: Timestamp,
-    missed: &[Timestamp],
-    off: Option<&str>,
-) {
-    let verdict = match (off, too_late(draft.now, definition, newest)) {
-        (Some(why), _) => DueVerdict::Skipped(why.to_owned()),
-        (None, Some(why)) => DueVerdict::Skipped(why),
-        (None, None) => match due(draft, key, definition, newest) {
-            Some(verdict) => verdict,
-            // Git has not answered yet: decided in the turn that brings the answer.
-            None => return,
+    cursor: &Cursor,
+    booted: Option<Timestamp>,
+) -> Look {
+    let mut book = Book::default();
+    let mut from = cursor.decided;
+    let come = |next: &Due, now, from| next.at <= now && next.at > from;
+    while let Some(next) =
+        times::due_after(draft.world, definition, cursor, from).filter(|next| come(next, draft.now, from))
+    {
+        book.add(next.at, never(draft, key, definition, &next));
+        from = next.at;
+        if book.newest.is_none() && book.count >= BATCH {
+            book.write(draft, key, None);
+            return Look::More;
+        }
+    }
+    if let Some(at) = booted.filter(|at| *at > from) {
+        let paused = pause::of(draft.world, key, at).map(Pause::told);
+        book.add(at, paused.or_else(|| off(draft.world, key)));
+    }
+    let verdict = match book.newest {
+        None => None,
+        Some(newest) => match due(draft, key, definition, newest) {
+            Some(verdict) => Some(verdict),
+            None => {
+                // Git has not answered yet: decided in the turn that brings the answer.
+                draft.world.scratch.undecided.insert(key.clone());
+                return Look::Waits(newest);
+            }
         },
     };
-    let of_missed = match &verdict {
-        DueVerdict::Run(run) | DueVerdict::Coalesced(run) => DueVerdict::Coalesced(run.clone()),
-        DueVerdict::Skipped(_) => verdict.clone(),
-    };
-    for at in missed {
-        let verdict = match too_late(draft.now, definition, *at) {
-            Some(why) => DueVerdict::Skipped(why),
-            None => of_missed.clone(),
-        };
-        record(draft, key, *at, verdict);
+    let any = book.count > 0;
+    book.write(draft, key, verdict);
+    let Some(written) = draft.world.cursors.get(key).cloned() else { return Look::Done };
+    let mut after = written.clone();
+    if booted.is_some() {
+        after.boot = Some(draft.world.scratch.boot_id.clone());
     }
-    record(draft, key, newest, verdict);
-    draft.put(Change::CursorPut(Cursor { decided: newest, ..cursor }));
+    // What was missed is no end to count from: the next one comes a whole period from now.
+    if any && definition.every.as_ref().is_some_and(|every| every.from == EveryFrom::End) {
+        after.decided = after.decided.max(draft.now);
+    }
+    if after != written {
+        draft.put(Change::CursorPut(after));
+    }
+    Look::Done
+}
+
+/// Why nothing comes of a due time, whatever else is the case.
+fn never(draft: &Draft<'_>, key: &JobKey, definition: &Definition, due: &Due) -> Option<String> {
+    if let Some(day) = due.missing {
+        return Some(format!("no such day: {day}"));
+    }
+    let paused = pause::of(draft.world, key, due.at).map(Pause::told);
+    paused.or_else(|| off(draft.world, key)).or_else(|| too_late(draft.now, definition, due.at))
+}
+
+/// The first instant at which it is too late for a due time.
+fn last_call(definition: &Definition, due: Timestamp) -> Timestamp {
+    let window = definition.catch_up_window;
+    let last = if definition.catch_up == CatchUp::Skip { window.min(LATE) } else { window };
+    let instant = std::time::Duration::from_millis(1);
+    last.after(due).checked_add(instant).unwrap_or(Timestamp::MAX)
+}
+
+fn off(world: &World, key: &JobKey) -> Option<String> {
+    match &world.pipeline(&key.pipeline)?.state {
+        PipelineState::Off { why, .. } => Some(format!("pipeline off: {why}")),
+        PipelineState::Ok | PipelineState::LastGood { .. } => None,
+    }
 }
 
 /// Missed for good: beyond the catch-up window, or late where late ones are to be skipped.
@@ -169,17 +258,6 @@ fn too_late(now: Timestamp, definition: &Definition, due: Timestamp) -> Option<S
     }
     let skip = definition.catch_up == CatchUp::Skip && LATE.after(due) < now;
     skip.then(|| "missed: shipbell was not running, and catch-up = \"skip\"".to_owned())
-}
-
-/// Equal neighbours share a row.
-fn record(draft: &mut Draft<'_>, key: &JobKey, at: Timestamp, verdict: DueVerdict) {
-    let row = match draft.world.ledger.get(key) {
-        Some(last) if last.verdict == verdict && !matches!(verdict, DueVerdict::Run(_)) => {
-            LedgerRow { last: at, count: last.count + 1, ..last.clone() }
-        }
-        _ => LedgerRow { job: key.clone(), first: at, last: at, count: 1, verdict },
-    };
-    draft.put(Change::LedgerPut(row));
 }
 
 fn skipped(why: impl Into<String>) -> Option<DueVerdict> {
@@ -217,8 +295,8 @@ fn due(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition, at: Timesta
     match busy(draft, key, definition, sighting.as_ref()) {
         Some(verdict) => Some(verdict),
         None => {
-            trigger::queue(draft, key, sighting.as_ref(), Cause::Schedule { due: at, previous: None }, BTreeMap::new())
-                .map(DueVerdict::Run)
+            let cause = Cause::Schedule { due: at, previous: before(draft.world, key, definition, at) };
+            trigger::queue(draft, key, sighting.as_ref(), cause, BTreeMap::new()).map(DueVerdict::Run)
         }
     }
 }
@@ -227,6 +305,26 @@ fn ran_last_for(draft: &Draft<'_>, key: &JobKey, sighting: &Sighting) -> bool {
     let last =
         draft.live(&key.pipeline).and_then(|live| live.last_ran.get(&(key.job.clone(), sighting.git_ref.clone())));
     last.is_some_and(|last| last.commit == sighting.commit.id)
+}
+
+/// The due time up to which an earlier run did its work; for the first one, the one before by the schedule.
+fn before(world: &World, key: &JobKey, definition: &Definition, due: Timestamp) -> Option<Timestamp> {
+    let cursor = world.cursors.get(key)?;
+    cursor.ran.or_else(|| previous(world, definition, cursor, due))
+}
+
+/// Whether a due time can be a waiting run's: a backfill stands for another one, and what a person gave
+/// parameters to, or started where there is no commit, is their own.
+fn can_stand_for(run: &Run, definition: &Definition) -> bool {
+    let own = run
+        .params
+        .iter()
+        .all(|(name, value)| definition.params.get(name).and_then(|param| param.default.as_ref()) == Some(value));
+    match run.cause {
+        Cause::Schedule { .. } => true,
+        Cause::Backfill { .. } => false,
+        _ => run.commit.is_some() && own,
+    }
 }
 
 /// What `overlap` says: coalesced into one that waits, skipped because one runs, or neither.
@@ -238,11 +336,11 @@ fn busy(
 ) -> Option<DueVerdict> {
     let git_ref = sighting.map(|sighting| &sighting.git_ref);
     let commit = sighting.map(|sighting| &sighting.commit.id);
-    let live = draft.live(&key.pipeline)?;
-    let others: Vec<Run> =
-        live.runs.values().filter(|run| run.run.job == *key && run.git_ref.as_ref() == git_ref).cloned().collect();
+    let of_ref = |run: &&Run| run.git_ref.as_ref() == git_ref;
+    let others: Vec<Run> = draft.world.runs_of(key).filter(of_ref).cloned().collect();
     // A due time whose commit already waits (also for approval) is that run's.
-    if let Some(same) = others.iter().find(|run| run.is_queued() && run.commit.as_ref() == commit) {
+    let stands = |run: &&Run| run.is_queued() && run.commit.as_ref() == commit && can_stand_for(run, definition);
+    if let Some(same) = others.iter().find(stands) {
         return Some(DueVerdict::Coalesced(same.run.clone()));
     }
     if definition.overlap == Overlap::Skip

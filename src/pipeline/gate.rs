@@ -6,13 +6,13 @@ use crate::model::commit::{CommitId, CommitInfo};
 use crate::model::environment::EnvironmentState;
 use crate::model::job::{Definition, EnvironmentPolicy, Overlap};
 use crate::model::request::{Request, RequestState};
-use crate::model::run::{Run, RunState};
+use crate::model::run::{Cause, Run, RunState};
 use crate::model::time::Timestamp;
 use crate::model::window::{Opening, Windows};
 use crate::pipeline::draft::{same_goods, upstream};
 use crate::pipeline::promote::{self, Landing};
-use crate::pipeline::requests;
 use crate::pipeline::world::World;
+use crate::pipeline::{due, pause, requests};
 
 /// What a queued run may do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +52,22 @@ fn wait(reason: impl Into<String>) -> Gate {
     Gate::Wait { reason: reason.into(), until: None }
 }
 
-/// Judges a queued run.
+/// Judges a queued run. While it is paused nothing starts and nobody is asked; what ends it otherwise does.
 #[must_use]
 pub fn gate(world: &World, run: &Run, now: Timestamp) -> Gate {
+    let gate = judge(world, run, now);
+    match (pause::of(world, &run.run.job, now), &gate) {
+        (Some(pause), Gate::Ready | Gate::Request { .. } | Gate::Ask { .. }) => {
+            Gate::Wait { reason: pause.told(), until: pause.until }
+        }
+        (Some(pause), Gate::Wait { until, .. }) if run.is_queued() => {
+            Gate::Wait { reason: pause.told(), until: [*until, pause.until].into_iter().flatten().min() }
+        }
+        _ => gate,
+    }
+}
+
+fn judge(world: &World, run: &Run, now: Timestamp) -> Gate {
     let RunState::Queued { not_before, confirmed_by } = &run.state else { return wait("it is not queued") };
     let key = &run.run.job;
     let Some(pipeline) = world.pipeline(&key.pipeline) else { return wait("pipeline off: its file is gone") };
@@ -78,8 +91,13 @@ pub fn gate(world: &World, run: &Run, now: Timestamp) -> Gate {
     if let Some(gate) = needs(world, run, request) {
         return gate;
     }
-    if let Some(reason) = overlap(world, run, definition, now) {
-        return wait(reason);
+    if let Some(after) = overlap(world, run, definition) {
+        return match due::patience(world, run) {
+            Some(until) if until <= now => {
+                Gate::Skip { reason: format!("waited for #{after} until its catch-up-window was over") }
+            }
+            until => Gate::Wait { reason: format!("after #{after}"), until },
+        };
     }
     match &definition.environment {
         None => Gate::Ready,
@@ -101,23 +119,17 @@ fn needs(world: &World, run: &Run, request: Option<&Request>) -> Option<Gate> {
 }
 
 /// One at a time per job and branch; those that wait for a person or the window do not count.
-fn overlap(world: &World, run: &Run, definition: &Definition, _now: Timestamp) -> Option<String> {
+/// A backfill lets others go before it.
+fn overlap(world: &World, run: &Run, definition: &Definition) -> Option<u64> {
     if definition.overlap == Overlap::Allow {
         return None;
     }
-    let live = world.live.get(&run.run.job.pipeline)?;
-    let same = |other: &&Run| other.run.job == run.run.job && other.git_ref == run.git_ref && other.run != run.run;
-    let mut others = live.runs.values().filter(same);
-    let before = |other: &Run| {
-        let earlier = (other.queued_at, other.run.number) < (run.queued_at, run.run.number);
-        earlier && other.is_queued() && !waits_for_people(world, other, definition) && !stuck(world, other)
-    };
-    others.find(|other| other.is_running() || before(other)).map(|other| format!("after #{}", other.run.number))
-}
-
-/// Whether what it needs failed meanwhile: nobody knows when it goes on, so nobody waits behind it.
-fn stuck(world: &World, run: &Run) -> bool {
-    upstream(world, &run.run.job, run.commit.as_ref()).is_err()
+    let same = |other: &&Run| other.git_ref == run.git_ref && other.run != run.run;
+    let turn = |run: &Run| (matches!(run.cause, Cause::Backfill { .. }), run.queued_at, run.run.number);
+    let before =
+        |other: &Run| turn(other) < turn(run) && other.is_queued() && !waits_for_people(world, other, definition);
+    let mut others = world.runs_of(&run.run.job).filter(same);
+    others.find(|other| other.is_running() || before(other)).map(|other| other.run.number)
 }
 
 /// Whether it stands at a request, or at a step that only a person or the window can clear.

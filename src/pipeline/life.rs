@@ -8,7 +8,7 @@ use crate::model::run::{Attempt, Finished, Outcome, Run, RunState, StepReport, U
 use crate::model::ticket::{Evidence, Fact, FactLine};
 use crate::model::time::{Seconds, to_millisecond};
 use crate::pipeline::draft::{Draft, failing_after, listeners};
-use crate::pipeline::{asking, due, promote, trigger};
+use crate::pipeline::{asking, due, promote, pulse, trigger};
 
 /// Launches that fail before this many tries of one run are tried again.
 const LAUNCHES_MAX: u32 = 5;
@@ -100,7 +100,12 @@ pub fn ended(draft: &mut Draft<'_>, name: &RunRef, attempt: u32, evidence: &Evid
     };
     draft.world.scratch.known.remove(&(name.clone(), attempt));
     draft.world.scratch.stopping.remove(&(name.clone(), attempt));
-    draft.world.scratch.steps.retain(|(of, _, _), _| of != name);
+    while let Some(step) = draft.world.scratch.steps.range((name.clone(), 0, 0)..).next().map(|(key, _)| key.clone()) {
+        if step.0 != *name {
+            break;
+        }
+        draft.world.scratch.steps.remove(&step);
+    }
     let definition = draft.world.job(&name.job).map(|job| job.definition.clone());
     let touched_before = matches!(run.state, RunState::Running { touched: true, .. });
     if let Evidence::NeverStarted { why } = evidence {
@@ -252,6 +257,7 @@ fn finish(draft: &mut Draft<'_>, mut run: Run, end: End) {
     }
     asking::close(draft, &name, run.attempt > 0, &end.reason);
     due::ended(draft, &run);
+    pulse::ended(draft, &run, end.outcome);
 }
 
 /// Failure and recovery, each said once per change for the better, every time for the worse.

@@ -9,7 +9,7 @@ use crate::model::job::Definition;
 use crate::model::name::JobKey;
 use crate::model::run::{Cause, Holds, Run, RunState};
 use crate::pipeline::draft::{Draft, upstream};
-use crate::pipeline::{due, trigger};
+use crate::pipeline::{due, pause, trigger};
 
 fn not_found(why: String) -> Reply {
     Reply::Refused(Refusal::NotFound(why))
@@ -33,6 +33,9 @@ pub fn run(draft: &mut Draft<'_>, request: &RunRequest) -> Reply {
         return not_found(format!("{} has no job `{}`; it has {}", key.pipeline, key.job, jobs.join(", ")));
     };
     let definition = job.definition.clone();
+    if let Some(refused) = pause::refuses(draft, key) {
+        return refused;
+    }
     if let Err(why) = check_params(&definition, &request.params) {
         return conflict(why);
     }
@@ -103,6 +106,9 @@ pub fn retry(draft: &mut Draft<'_>, old: &Run, by: &str) -> Reply {
     let Some(job) = draft.world.job(key).cloned() else {
         return not_found(format!("{key} is no longer in its file"));
     };
+    if let Some(refused) = pause::refuses(draft, key) {
+        return refused;
+    }
     let upstream = match upstream(draft.world, key, old.commit.as_ref()) {
         Ok(upstream) => upstream,
         Err(need) => {

@@ -2,6 +2,7 @@
 //! Nothing here reads a clock, a file or a socket.
 
 pub mod admit;
+pub mod agenda;
 pub mod asking;
 pub mod backfill;
 pub mod compare;
@@ -13,7 +14,9 @@ pub mod manual;
 pub mod outbox;
 pub mod pause;
 pub mod promote;
+pub mod pulse;
 pub mod requests;
+pub mod scratch;
 pub mod sight;
 pub mod trigger;
 pub mod view;
@@ -107,25 +110,40 @@ fn poll_failed(draft: &mut Draft<'_>, pipeline: &PipelineName, why: &str) {
 /// Derives what to do now, until nothing is left; gives the next instant to look again.
 pub fn plan(draft: &mut Draft<'_>) -> Option<Timestamp> {
     for _ in 0..ROUNDS_MAX {
-        let woken: Vec<_> =
-            draft.world.scratch.wakes.iter().filter(|(_, at)| **at <= draft.now).map(|(n, _)| n.clone()).collect();
         let mut names = std::mem::take(&mut draft.world.scratch.dirty);
-        names.extend(woken);
+        names.extend(draft.world.scratch.wakes.take_due(draft.now));
+        due::again(draft, &names);
+        due::plan(draft);
+        pause::plan(draft);
         for name in &names {
             draft.world.scratch.wakes.remove(name);
-            due::plan(draft, name);
             trigger::plan(draft, name);
             asking::plan(draft, name);
             admit::plan(draft, name);
         }
+        for job in std::mem::take(&mut draft.world.scratch.touched) {
+            admit::plan_job(draft, &job);
+        }
         admit::admit(draft);
-        if draft.world.scratch.dirty.is_empty() {
+        let scratch = &draft.world.scratch;
+        if scratch.dirty.is_empty() && scratch.touched.is_empty() && scratch.retime.is_empty() {
             break;
         }
     }
     admit::watch_running(draft);
+    pulse::plan(draft);
     let letters = outbox::plan(draft);
-    draft.world.scratch.wakes.values().copied().chain(letters).min()
+    let scratch = &draft.world.scratch;
+    let agendas = [
+        scratch.wakes.first(),
+        scratch.dues.first(),
+        scratch.silence.first(),
+        scratch.slow.first(),
+        scratch.patience.first(),
+        pause::next_end(draft.world),
+        letters,
+    ];
+    agendas.into_iter().flatten().min()
 }
 
 /// What a queued run waits for, in one phrase (`approval, 0 of 1`, `window, opens Mon …`).

@@ -104,11 +104,8 @@ pub fn landing(
 /// The run that is changing the environment now.
 #[must_use]
 pub fn deploying_now(world: &World, pipeline: &PipelineName, policy: &EnvironmentPolicy) -> Option<RunRef> {
-    let of_it = |run: &&RunRef| {
-        let holds = world.run(run).and_then(|run| run.holds.environment.as_ref());
-        run.job.pipeline == *pipeline && holds == Some(&policy.name)
-    };
-    world.scratch.running.iter().find(of_it).cloned()
+    let holds = |run: &&RunRef| world.run(run).and_then(|run| run.holds.environment.as_ref()) == Some(&policy.name);
+    world.running_of(pipeline).find(holds).cloned()
 }
 
 /// What the end of a run makes of the environment that it was started to change, if any.

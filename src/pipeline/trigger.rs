@@ -9,7 +9,7 @@ use crate::model::job::{Definition, Unchanged};
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::run::{Cause, Holds, Run, RunState};
 use crate::pipeline::draft::{Draft, as_upstream, green, upstream};
-use crate::pipeline::{compare, promote};
+use crate::pipeline::{compare, pause, promote};
 
 /// Decides for every head and hot commit of a pipeline.
 pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
@@ -25,6 +25,9 @@ pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
         .collect();
     let hot = take_hot(draft, name);
     for (key, definition) in &jobs {
+        if pause::of(draft.world, key, draft.now).is_some() {
+            continue;
+        }
         if definition.follows_commits() {
             heads(draft, key, definition);
         } else if definition.follows_needs() {
@@ -36,11 +39,7 @@ pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
 }
 
 fn take_hot(draft: &mut Draft<'_>, name: &PipelineName) -> Vec<CommitId> {
-    let hot: Vec<_> = draft.world.scratch.hot.iter().filter(|(pipeline, _)| pipeline == name).cloned().collect();
-    for entry in &hot {
-        draft.world.scratch.hot.remove(entry);
-    }
-    hot.into_iter().map(|(_, commit)| commit).collect()
+    draft.world.scratch.hot.remove(name).unwrap_or_default().into_iter().collect()
 }
 
 /// Row 1: the tip of every matching ref, and with `commits = "every"` those not yet begun.

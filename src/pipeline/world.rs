@@ -2,10 +2,9 @@
 //! here must equal what `store::load` would give (a simulation asserts it), except `Scratch`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use crate::model::catalog::{Catalog, Job, Pipeline};
-use crate::model::commit::{CommitId, Comparison, Question, RefName, Sighting};
+use crate::model::catalog::{Job, Pipeline};
+use crate::model::commit::{CommitId, RefName, Sighting};
 use crate::model::environment::{Environment, EnvironmentState};
 use crate::model::event::{Change, Failing, LastRan, Standing};
 use crate::model::job::Hash;
@@ -15,8 +14,10 @@ use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef}
 use crate::model::pause::{Pause, Scope};
 use crate::model::pulse::Pulse;
 use crate::model::request::{Request, RequestState};
-use crate::model::run::{Run, StepReport};
+use crate::model::run::Run;
 use crate::model::time::Timestamp;
+
+pub use crate::pipeline::scratch::Scratch;
 
 /// Sightings kept live per ref; older ones are history.
 pub const SIGHTINGS_MAX: usize = 200;
@@ -41,35 +42,6 @@ pub struct World {
     /// What is paused; a pause whose end has come may still be among them.
     pub pauses: BTreeMap<Scope, Pause>,
     pub scratch: Scratch,
-}
-
-/// What is not stored: the configuration, answers of git, what is under way, and indexes.
-#[derive(Debug, Clone, Default)]
-pub struct Scratch {
-    pub catalog: Arc<Catalog>,
-    pub boot_id: String,
-    pub comparisons: BTreeMap<Question, Result<Arc<Comparison>, String>>,
-    /// Asked for and not yet answered; forgotten by a restart, then asked anew.
-    pub asked: BTreeSet<Question>,
-    pub sending: BTreeSet<u64>,
-    pub stopping: BTreeSet<(RunRef, u32)>,
-    /// Attempts that this daemon has started or examined itself.
-    pub known: BTreeSet<(RunRef, u32)>,
-    pub disk_free: Option<u64>,
-    /// Steps of running attempts as their facts told them; told again after a restart.
-    pub steps: BTreeMap<(RunRef, u32, u32), StepReport>,
-    /// Runs that are running, of all pipelines.
-    pub running: BTreeSet<RunRef>,
-    /// Commits of which a standing or sighting changed since they were last planned.
-    pub hot: BTreeSet<(PipelineName, CommitId)>,
-    /// Pipelines of which something changed since they were last planned.
-    pub dirty: BTreeSet<PipelineName>,
-    /// When a pipeline wants to be looked at again.
-    pub wakes: BTreeMap<PipelineName, Timestamp>,
-    /// Pipelines of which a commit may have gone out of view.
-    pub untrimmed: BTreeSet<PipelineName>,
-    /// Runs that only wait for a pool or slot, oldest first.
-    pub ready: BTreeSet<(Timestamp, RunRef)>,
 }
 
 /// What is live of one pipeline.
@@ -155,6 +127,20 @@ impl World {
         self.live.get(&run.job.pipeline)?.requests.values().find(|request| request.run == *run)
     }
 
+    /// Running runs of one pipeline.
+    pub fn running_of(&self, pipeline: &PipelineName) -> impl Iterator<Item = &RunRef> {
+        // No name comes before this one.
+        let first =
+            JobName::new("0").ok().map(|job| RunRef { job: JobKey { pipeline: pipeline.clone(), job }, number: 0 });
+        let running = first.into_iter().flat_map(|first| self.scratch.running.range(first..));
+        running.take_while(move |run| run.job.pipeline == *pipeline)
+    }
+
+    /// Live runs of one job.
+    pub fn runs_of(&self, job: &JobKey) -> impl DoubleEndedIterator<Item = &Run> {
+        self.live.get(&job.pipeline).into_iter().flat_map(|live| live.runs_of(job))
+    }
+
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.live.values().flat_map(|live| live.runs.values())
     }
@@ -174,10 +160,15 @@ impl World {
         let names = self.scratch.catalog.pipelines.keys().chain(self.live.keys()).cloned().collect();
         self.scratch.dirty = names;
         self.scratch.wakes.clear();
+        self.scratch.dues.clear();
+        self.scratch.silence.clear();
+        self.scratch.ready.clear();
+        self.scratch.patience.clear();
+        self.scratch.index_catalog();
         self.scratch.running = self.runs().filter(|run| run.is_running()).map(|run| run.run.clone()).collect();
-        let hot =
-            self.live.iter().flat_map(|(name, live)| live.commits_in_view().into_iter().map(|c| (name.clone(), c)));
-        self.scratch.hot = hot.collect();
+        self.scratch.unwatched = self.scratch.running.clone();
+        let in_view = |(name, live): (&PipelineName, &Live)| (name.clone(), live.commits_in_view());
+        self.scratch.hot = self.live.iter().map(in_view).filter(|(_, commits)| !commits.is_empty()).collect();
     }
 
     /// Another configuration: what it says anew is looked at again, which is all where it is settings or people.
@@ -226,20 +217,15 @@ impl World {
     pub fn absorb(&mut self, change: &Change) {
         let pipeline = pipeline_of(change);
         if let Some(name) = pipeline {
-            self.scratch.dirty.insert(name.clone());
             if narrows(change) {
                 self.scratch.untrimmed.insert(name.clone());
             }
         }
-        match change {
-            Change::SightingPut(sighting) => {
-                self.scratch.hot.insert((sighting.pipeline.clone(), sighting.commit.id.clone()));
-            }
-            Change::StandingPut(standing) => {
-                self.scratch.hot.insert((standing.job.pipeline.clone(), standing.commit.clone()));
-            }
-            _ => {}
-        }
+        let before = match change {
+            Change::RunPut(run) => self.live.get(&run.run.job.pipeline).and_then(|live| live.runs.get(&run.run)),
+            _ => None,
+        };
+        self.scratch.mark(change, before);
         match change {
             Change::LetterPut(letter) => self.absorb_letter(letter),
             Change::LedgerPut(row) => {
@@ -260,14 +246,6 @@ impl World {
             Change::RunPut(run) => {
                 let last = self.numbers.entry(run.run.job.clone()).or_default();
                 *last = (*last).max(run.run.number);
-                if run.is_running() {
-                    self.scratch.running.insert(run.run.clone());
-                } else {
-                    self.scratch.running.remove(&run.run);
-                }
-                if !run.is_queued() {
-                    self.scratch.ready.remove(&(run.queued_at, run.run.clone()));
-                }
                 self.live_of(&run.run.job.pipeline).absorb_run(run);
             }
             Change::RequestPut(request) => {
@@ -435,6 +413,12 @@ impl Live {
     pub fn trim(&mut self) {
         let in_view = self.commits_in_view();
         self.standings.retain(|(_, commit), _| in_view.contains(commit));
+    }
+
+    /// Live runs of one job.
+    pub fn runs_of(&self, job: &JobKey) -> impl DoubleEndedIterator<Item = &Run> {
+        let number = |number| RunRef { job: job.clone(), number };
+        self.runs.range(number(0)..=number(u64::MAX)).map(|(_, run)| run)
     }
 
     /// The newest sighting of a ref.

@@ -98,6 +98,7 @@ fn shipbell_words(env: &mut BTreeMap<String, String>, ticket: &Ticket, places: &
     let commit = |id: &Option<crate::model::commit::CommitId>| id.as_ref().map(ToString::to_string);
     let short = |tag: bool| order.git_ref.as_ref().filter(|name| name.is_tag() == tag).map(|n| n.short().to_owned());
     let environment = ticket.definition.environment.as_ref().map(|environment| environment.name.to_string());
+    let due = order.cause.due();
     for (name, value) in [
         ("PIPELINE", Some(job.pipeline.to_string())),
         ("JOB", Some(job.job.to_string())),
@@ -105,6 +106,9 @@ fn shipbell_words(env: &mut BTreeMap<String, String>, ticket: &Ticket, places: &
         ("RUN_ID", Some(order.run.id())),
         ("RUN_URL", Some(format!("{}/{}/{}/{}", order.public_url, job.pipeline, job.job, order.run.number))),
         ("CAUSE", Some(order.cause.word().to_owned())),
+        ("DUE", due.map(|(due, _)| due.to_string())),
+        ("DUE_PREVIOUS", due.and_then(|(_, previous)| previous).map(|at| at.to_string())),
+        ("LATE", order.late.map(|late| late.to_string())),
         ("COMMIT", commit(&order.commit)),
         ("BRANCH", short(false)),
         ("TAG", short(true)),

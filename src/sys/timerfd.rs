@@ -24,29 +24,30 @@ impl Timer {
     }
 
     /// Rings at `(seconds, nanoseconds)` since the epoch, at once if that is past. `None`: only when
-    /// the clock is set.
+    /// the clock is set. True: it was set since the timer was last armed.
     ///
     /// # Errors
     /// If the kernel refuses the instant.
-    pub fn set(&self, at: Option<(i64, i64)>) -> io::Result<()> {
+    pub fn set(&self, at: Option<(i64, i64)>) -> io::Result<bool> {
         let (seconds, nanos) = at.unwrap_or((FAR, 0));
         // Zero would disarm it.
         let at = if seconds < 1 { TimeSpec::new(1, 0) } else { TimeSpec::new(seconds.min(FAR), nanos.max(0)) };
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
         match self.0.set(Expiration::OneShot(at), flags) {
-            // The clock was set since the timer was last armed; it is armed all the same.
-            Err(Errno::ECANCELED) => Ok(()),
-            other => Ok(other?),
+            // It is armed all the same.
+            Err(Errno::ECANCELED) => Ok(true),
+            other => Ok(other.map(|()| false)?),
         }
     }
 
-    /// Takes the ring. `WouldBlock` while it has not rung.
+    /// Takes the ring; true: it rang because the clock was set. `WouldBlock` while it has not rung.
     ///
     /// # Errors
     /// `WouldBlock`, or what the kernel says.
-    pub fn take(&self) -> io::Result<()> {
+    pub fn take(&self) -> io::Result<bool> {
         match nix::unistd::read(self.0.as_fd(), &mut [0; 8]) {
-            Ok(_) | Err(Errno::ECANCELED) => Ok(()),
+            Ok(_) => Ok(false),
+            Err(Errno::ECANCELED) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }
