@@ -127,9 +127,14 @@ fn overlap(world: &World, run: &Run, definition: &Definition) -> Option<u64> {
     let same = |other: &&Run| other.git_ref == run.git_ref && other.run != run.run;
     let turn = |run: &Run| (matches!(run.cause, Cause::Backfill { .. }), run.queued_at, run.run.number);
     let before =
-        |other: &Run| turn(other) < turn(run) && other.is_queued() && !waits_for_people(world, other, definition);
+        |other: &Run| turn(other) < turn(run) && other.is_queued() && !waits_for_people(world, other, definition) && !stuck(world, other);
     let mut others = world.runs_of(&run.run.job).filter(same);
     others.find(|other| other.is_running() || before(other)).map(|other| other.run.number)
+}
+
+/// Whether what it needs failed meanwhile: nobody knows when it goes on, so nobody waits behind it.
+fn stuck(world: &World, run: &Run) -> bool {
+    upstream(world, &run.run.job, run.commit.as_ref()).is_err()
 }
 
 /// Whether it stands at a request, or at a step that only a person or the window can clear.
