@@ -102,10 +102,10 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Whether it holds at an instant.
+    /// Whether it holds at an instant. Not before `at` alone: the clock may have been set back since.
     #[must_use]
     pub fn holds(&self, at: Timestamp) -> bool {
-        self.at <= at && self.until.is_none_or(|until| at < until)
+        self.until.is_none_or(|until| at < until)
     }
 
     /// `paused: the disk is being replaced`, or who paused it where nobody said why.

@@ -60,9 +60,12 @@ pub fn answered(draft: &mut Draft<'_>, question: &Question, answer: &Result<Arc<
 pub fn forget_failures(draft: &mut Draft<'_>, pipeline: &PipelineName) {
     let scratch = &mut draft.world.scratch;
     let failed = |asked: &Question, answer: &Result<_, _>| asked.pipeline == *pipeline && answer.is_err();
-    let forgotten: Vec<_> = scratch.comparisons.extract_if(.., |asked, answer| failed(asked, answer)).collect();
-    for (asked, _) in forgotten {
+    let mut hot = Vec::new();
+    for (asked, _) in scratch.comparisons.extract_if(.., |asked, answer| failed(asked, answer)) {
         scratch.dirty.insert(asked.pipeline.clone());
+        hot.push(asked);
+    }
+    for asked in hot {
         scratch.heat(&asked.pipeline, &asked.head);
     }
 }

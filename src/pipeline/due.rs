@@ -93,10 +93,10 @@ fn cursor(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition) -> Curso
         Some(cursor) if cursor.schedule == text && (cursor.boot.is_some() || boot.is_none()) => return cursor.clone(),
         Some(cursor) if cursor.schedule == text => Cursor { boot, ..cursor.clone() },
         _ => {
-            // Where the clock was set back a little, times of the old text up to `decided` have their rows
-            // already; by more than that the clock was wrong, and waiting for it to come there again would be worse.
-            let known = old.map(|old| old.decided).filter(|at| *at <= CLOCK_STEP.after(draft.now));
-            let decided = known.map_or(draft.now, |known| known.max(draft.now));
+            // Nor does it run again what ran before the clock went back a little; by more than that the
+            // clock was wrong, and waiting for it to come there again would be worse.
+            let ran = old.map(|old| old.decided).filter(|at| *at <= CLOCK_STEP.after(draft.now));
+            let decided = ran.map_or(draft.now, |ran| ran.max(draft.now));
             let ran = old.and_then(|old| old.ran);
             Cursor { job: key.clone(), schedule: text, since: draft.now, decided, ran, boot }
         }

@@ -66,6 +66,8 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::Tick => {}
         Event::ClockSet => draft.world.look_at_everything(),
         Event::Reloaded { catalog } => {
+            // What came due so far is judged by the text that it came from.
+            due::plan(draft);
             draft.world.follow(catalog.clone());
         }
         Event::Polled { pipeline, poll } => {

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::catalog::Catalog;
+use crate::model::catalog::{Catalog, Pipeline};
 use crate::model::commit::{CommitId, Comparison, Question};
 use crate::model::event::Change;
-use crate::model::name::{JobKey, PipelineName, RunRef};
+use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::pause::Scope;
 use crate::model::run::{Run, StepReport};
 use crate::model::schedule::Schedule;
@@ -66,38 +66,48 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// What is under way: what a turn that could not be written is undone with. The rest is found anew.
+    #[must_use]
+    pub fn before_turn(&self) -> Self {
+        Self {
+            asked: self.asked.clone(),
+            sending: self.sending.clone(),
+            stopping: self.stopping.clone(),
+            known: self.known.clone(),
+            steps: self.steps.clone(),
+            ..Self::default()
+        }
+    }
+
     /// What the catalog alone decides.
     pub(super) fn index_catalog(&mut self) {
         self.schedules.clear();
-        self.index_needs();
-        for pipeline in self.catalog.pipelines.values() {
-            for job in pipeline.jobs.values() {
-                self.unheard.insert(job.definition.key.clone());
-                if job.definition.timed() {
-                    self.retime.insert(job.definition.key.clone());
-                }
-            }
+        self.needed.clear();
+        let catalog = self.catalog.clone();
+        for pipeline in catalog.pipelines.values() {
+            self.index_pipeline(&pipeline.name, None);
         }
     }
 
-    /// The same for these pipelines alone, as they were and as they are.
-    pub(super) fn index_altered(&mut self, old: &Catalog, names: &[PipelineName]) {
-        let new = self.catalog.clone();
-        let both = names.iter().flat_map(|name| [old.pipelines.get(name), new.pipelines.get(name)]);
-        for job in both.flatten().flat_map(|pipeline| pipeline.jobs.values()) {
+    /// The same for one pipeline; `old` is what it was.
+    pub(super) fn index_pipeline(&mut self, name: &PipelineName, old: Option<&Arc<Pipeline>>) {
+        for job in old.into_iter().flat_map(|old| old.jobs.values()) {
             let key = &job.definition.key;
             self.schedules.remove(key);
+            self.needed.remove(key);
             self.unheard.insert(key.clone());
             self.retime.insert(key.clone());
         }
-        self.index_needs();
-    }
-
-    fn index_needs(&mut self) {
-        self.needed.clear();
-        for pipeline in self.catalog.pipelines.values() {
-            let needs = pipeline.jobs.values().flat_map(|job| &job.definition.needs);
-            self.needed.extend(needs.map(|need| JobKey { pipeline: pipeline.name.clone(), job: need.clone() }));
+        let Some(new) = self.catalog.pipelines.get(name).cloned() else { return };
+        for job in new.jobs.values() {
+            let key = |need: &JobName| JobKey { pipeline: name.clone(), job: need.clone() };
+            self.needed.extend(job.definition.needs.iter().map(key));
+            if job.notify.stale_after.is_some() {
+                self.unheard.insert(job.definition.key.clone());
+            }
+            if job.definition.timed() {
+                self.retime.insert(job.definition.key.clone());
+            }
         }
     }
 

@@ -75,17 +75,6 @@ pub struct Seen {
     pub at: Timestamp,
 }
 
-impl Scratch {
-    /// Itself but for the answers of git: what a turn that could not be written is undone with.
-    #[must_use]
-    pub fn before_turn(&mut self) -> Self {
-        let comparisons = std::mem::take(&mut self.comparisons);
-        let before = self.clone();
-        self.comparisons = comparisons;
-        before
-    }
-}
-
 impl PartialEq for World {
     fn eq(&self, other: &Self) -> bool {
         self.nonce == other.nonce
@@ -185,12 +174,11 @@ impl World {
         let gone = old.pipelines.keys().filter(|name| !new.pipelines.contains_key(*name));
         let altered: Vec<PipelineName> =
             new.pipelines.iter().filter(altered).map(|(name, _)| name).chain(gone).cloned().collect();
-        self.scratch.index_altered(&old, &altered);
         for name in altered {
             self.scratch.wakes.remove(&name);
-            let commits = self.live.get(&name).map(Live::commits_in_view).unwrap_or_default();
-            if !commits.is_empty() {
-                self.scratch.hot.insert(name.clone(), commits);
+            self.scratch.index_pipeline(&name, old.pipelines.get(&name));
+            for commit in self.live.get(&name).map(Live::commits_in_view).unwrap_or_default() {
+                self.scratch.heat(&name, &commit);
             }
             self.scratch.dirty.insert(name);
         }
