@@ -71,6 +71,25 @@ fn pauses(robot: &Robot) {
 }
 
 #[test]
+fn a_backfill_is_listed_first_and_queued_then() {
+    let mut robot = Robot::new("timezone = \"UTC\"\n");
+    robot.job_file("host", "[job.hourly]\nschedule = \"0 * * * *\"\ntimezone = \"UTC\"\nsteps = \"true\"\n");
+    robot.start();
+    let range = ["backfill", "host/hourly", "--from", "2026-01-05T01:00:00Z", "--to", "2026-01-05T03:00:00Z"];
+    let listed = robot.must(&[&range[..], &["--dry-run"]].concat());
+    narrow(&listed);
+    assert!(listed.contains("3 due times would be queued; nothing was"), "{listed}");
+    assert!(robot.must(&["history"]).starts_with("No run"), "a list queues nothing");
+    let queued = robot.must(&range);
+    assert!(queued.contains("3 due times queued") && queued.contains("host/hourly#3"), "{queued}");
+    robot.wait_until(&["show", "host/hourly#3"], "ok");
+    let again = robot.must(&[&range[..], &["--only", "missing"]].concat());
+    assert!(again.contains("0 due times queued, 3 left out"), "{again}");
+    assert_eq!(robot.run(&["backfill", "host/nix", "--from", "yesterday", "--to", "now"]).code, 4);
+    assert_eq!(robot.run(&["backfill", "host/hourly", "--from", "now", "--to", "yesterday"]).code, 2);
+}
+
+#[test]
 fn a_simulation_needs_no_daemon_and_check_warns_without_failing() {
     let robot = Robot::new("timezone = \"UTC\"\n");
     robot.job_file("host", HOST);
