@@ -31,6 +31,7 @@ demo: ## the whole story in a temporary directory: commit, tests, staging, mail,
 
 sim: ## the long simulation; SHIPBELL_SEEDS=N sets its length
 	SHIPBELL_SEEDS=$(SHIPBELL_SEEDS) $(CARGO) test --release --locked --test simulation -- --nocapture
+	SHIPBELL_YEARS=10 $(CARGO) test --release --locked --test simulation_clock -- --nocapture
 
 bench: ## what a commit's way costs, beside floors; figures are in docs/performance.md
 	$(CARGO) bench --locked --bench spine

@@ -105,7 +105,7 @@ fn of_wall(date: Date, time: Option<Time>, length: Span, zone: &TimeZone) -> Opt
             let end = zone.preceding(inside.checked_add(1.nanosecond()).ok()?).next()?.timestamp();
             (end, end)
         }
-        _ => (ambiguous.clone().earlier().ok()?, ambiguous.later().ok()?),
+        _ => (ambiguous.earlier().ok()?, ambiguous.later().ok()?),
     };
     Some((from, last.checked_add(length).ok()?))
 }

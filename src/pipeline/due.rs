@@ -211,7 +211,7 @@ fn decide(
         },
     };
     let any = book.count > 0;
-    book.write(draft, key, verdict);
+    book.write(draft, key, verdict.as_ref());
     let Some(written) = draft.world.cursors.get(key).cloned() else { return Look::Done };
     let mut after = written.clone();
     if booted.is_some() {

@@ -208,10 +208,10 @@ impl World {
     /// Takes a change in. The only way in which live facts alter.
     pub fn absorb(&mut self, change: &Change) {
         let pipeline = pipeline_of(change);
-        if let Some(name) = pipeline {
-            if narrows(change) {
-                self.scratch.untrimmed.insert(name.clone());
-            }
+        if let Some(name) = pipeline
+            && narrows(change)
+        {
+            self.scratch.untrimmed.insert(name.clone());
         }
         let before = match change {
             Change::RunPut(run) => self.live.get(&run.run.job.pipeline).and_then(|live| live.runs.get(&run.run)),

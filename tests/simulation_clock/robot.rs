@@ -134,7 +134,7 @@ impl Robot {
                 };
                 match action {
                     Action::Start(order) => {
-                        self.ends.push(Event::Ended { run: order.run, attempt: order.attempt, evidence })
+                        self.ends.push(Event::Ended { run: order.run, attempt: order.attempt, evidence });
                     }
                     Action::Examine { run, attempt } => self.ends.push(Event::Ended { run, attempt, evidence }),
                     _ => {}

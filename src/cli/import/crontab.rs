@@ -250,7 +250,7 @@ impl Reader<'_> {
             match name.as_str() {
                 "MAILTO" | "CRON_TZ" => {}
                 "SHELL" if value.chars().all(|c| c.is_ascii_graphic() && c != '$') && !value.is_empty() => {
-                    program = value
+                    program = value;
                 }
                 "SHELL" => self.say(line, true, name, "this is no path of a shell: /bin/sh is taken"),
                 _ if !is_variable(&name) || name.starts_with("SHIPBELL_") || value.contains('\0') => {

@@ -24,7 +24,7 @@ pub fn translate(sources: &[Source], host: &Host) -> Import {
         match yaml::parse(&source.text) {
             Ok(found) => documents.extend(found.into_iter().map(|node| (source.name.as_str(), node))),
             Err(bad) => {
-                reader.say(&source.name, bad.line, true, "the whole file", format!("it is no YAML: {}", bad.why))
+                reader.say(&source.name, bad.line, true, "the whole file", format!("it is no YAML: {}", bad.why));
             }
         }
     }

@@ -235,7 +235,7 @@ impl Maker<'_> {
                 match pair.key.as_str() {
                     "org" | "repo" | "base_ref" | "clone_uri" | "workdir" | "repo_link" => {}
                     "base_sha" => {
-                        self.lost(pair.line, "base_sha", "the branch's head is taken: git checkout it in a step")
+                        self.lost(pair.line, "base_sha", "the branch's head is taken: git checkout it in a step");
                     }
                     key => self.checkout(pair.line, key),
                 }
@@ -271,7 +271,7 @@ impl Maker<'_> {
             "tags" => self.mind(line, key, "not shown here"),
             "rerun_auth_config" => self.mind(line, key, "who may use the control socket may start it: shipbell run"),
             "reporter_config" => {
-                self.lost(line, key, "no Slack here: notify sends mail, or an `always` step calls curl")
+                self.lost(line, key, "no Slack here: notify sends mail, or an `always` step calls curl");
             }
             "error_on_eviction" => self.mind(line, key, "a run that was interrupted: see on-interrupted"),
             "always_run" | "optional" | "skip_report" | "context" | "report" | "max_revivals" => {
@@ -343,7 +343,7 @@ impl Maker<'_> {
         match self.known.pools.get(name).map(String::as_str) {
             Some("1") => {}
             Some(places) => {
-                self.lost(pair.line, "job_queue_name", format!("in shipbell.toml: [pools] {pool} = {places}"))
+                self.lost(pair.line, "job_queue_name", format!("in shipbell.toml: [pools] {pool} = {places}"));
             }
             None => self.mind(
                 pair.line,

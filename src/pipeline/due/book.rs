@@ -41,11 +41,11 @@ impl Book {
     }
 
     /// Writes the rows and moves the cursor; `verdict` is what became of the newest one.
-    pub fn write(self, draft: &mut Draft<'_>, key: &JobKey, verdict: Option<DueVerdict>) {
+    pub fn write(self, draft: &mut Draft<'_>, key: &JobKey, verdict: Option<&DueVerdict>) {
         let Some(decided) = self.stretches.last().map(|stretch| stretch.last) else { return };
         for stretch in self.stretches {
             let Stretch { first, before_last, last, count, never } = stretch;
-            match (never, &verdict) {
+            match (never, verdict) {
                 (Some(why), _) => record(draft, key, (first, last, count), DueVerdict::Skipped(why)),
                 (None, Some(DueVerdict::Run(run))) if self.newest == Some(last) => {
                     if count > 1 {

@@ -68,7 +68,7 @@ pub(super) fn why(world: &World, job: &Job, rows: &WhyRows, view: &mut WhyView, 
 fn run_for<'a>(world: &'a World, key: &JobKey, commit: &CommitId, rows: &'a WhyRows) -> Option<&'a Run> {
     let live = world.live.get(&key.pipeline)?;
     let of_it = |run: &&Run| run.run.job == *key && run.commit.as_ref() == Some(commit);
-    if let Some(run) = live.runs.values().filter(of_it).next_back() {
+    if let Some(run) = live.runs.values().rfind(of_it) {
         return Some(run);
     }
     let standing = world.standing(key, commit).filter(|standing| standing.carries.is_none())?;
@@ -169,8 +169,8 @@ pub(super) fn missing_need(
         if let Some(fact) = not_green(standing, rows) {
             return Some(FactView { subject, ..fact });
         }
-        let live = world.live.get(&pipeline.name).into_iter().flat_map(|live| live.runs.values());
-        let run = live.filter(|run| run.run.job == need && run.commit.as_ref() == Some(commit)).next_back();
+        let mut live = world.live.get(&pipeline.name).into_iter().flat_map(|live| live.runs.values());
+        let run = live.rfind(|run| run.run.job == need && run.commit.as_ref() == Some(commit));
         let text = match run {
             Some(run) => format!("{job}#{}: {}", run.run.number, result_words(&run_row(world, run, None, None, now))),
             None => format!("{job} has not run for it"),

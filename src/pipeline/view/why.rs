@@ -204,7 +204,7 @@ fn decided(world: &World, job: &Job, rows: &WhyRows, view: &mut WhyView, due: &D
             view.command = Some(format!("shipbell show {}", run.run));
         }
         None if job.definition.repo.is_some() && due.state != DueState::Coming => {
-            candidate_facts(world, job, rows, view, due, now)
+            candidate_facts(world, job, rows, view, due, now);
         }
         None => {}
     }
