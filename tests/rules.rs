@@ -5,7 +5,7 @@
 mod scene;
 
 use scene::Scene;
-use shipbell::model::event::{Refusal, Reply};
+use shipbell::model::event::{Event, Refusal, Reply};
 use shipbell::model::letter::LetterKind;
 use shipbell::model::request::Verdict;
 use shipbell::model::run::Outcome;
@@ -440,4 +440,20 @@ fn a_due_time_runs_once_also_when_the_clock_goes_back_and_the_schedule_changes()
     scene.load(&job("30 10 * * *"));
     scene.at("2026-11-23T10:31:00Z");
     assert!(!scene.has("backup#2"), "{:?}", scene.states());
+}
+
+#[test]
+fn at_reboot_is_once_a_boot_of_the_host() {
+    let booted = |boot: &str| vec![Event::Booted { boot_id: boot.into() }];
+    let mut scene = Scene::of("# no repo\n[job.warm]\nschedule = \"@reboot\"\ntimezone = \"UTC\"\nsteps = \"true\"\n");
+    scene.turn(booted("first"));
+    assert!(!scene.has("warm#1"), "the boot in which the file was loaded is no new one");
+    scene.at("2026-11-23T11:00:00Z");
+    scene.turn(booted("second"));
+    scene.ok("warm#1");
+    scene.turn(booted("second"));
+    assert!(!scene.has("warm#2"), "a restart within one boot");
+    scene.at("2026-11-23T12:00:00Z");
+    scene.turn(booted("third"));
+    assert_eq!(scene.state("warm#2"), "running");
 }

@@ -128,10 +128,6 @@ fn schedules(table: &Table, key: &JobKey, zone: &str, findings: &Findings) -> Ve
     let mut read = Vec::new();
     for (index, (text, item)) in entry.texts(findings).unwrap_or_default().into_iter().enumerate() {
         match schedule::define(&text, zone, key, index) {
-            Ok(def) if def.text == schedule::REBOOT => {
-                let what = "`@reboot` does not work yet in this version";
-                item.refuse(what, "a systemd unit can start it at boot", findings);
-            }
             Ok(def) => read.push(def),
             Err(error) => {
                 let (headline, label) = error.told();
