@@ -13,7 +13,7 @@ use shipbell::model::letter::{Letter, LetterKind};
 use shipbell::model::name::{PipelineName, RunRef};
 use shipbell::model::request::{Request, Verdict};
 use shipbell::model::run::{Outcome, Run, RunState, Usage};
-use shipbell::model::ticket::{Evidence, Fact, FactLine};
+use shipbell::model::ticket::{Evidence, Fact, FactLine, StartOrder};
 use shipbell::model::time::Timestamp;
 use shipbell::pipeline::{self, world::World};
 use shipbell::sys::host;
@@ -38,6 +38,7 @@ pub struct Scene {
     pub letters: BTreeMap<u64, Letter>,
     pub ledger: BTreeMap<(String, Timestamp), LedgerRow>,
     pub started: Vec<RunRef>,
+    pub orders: Vec<StartOrder>,
     parents: BTreeMap<CommitId, Option<CommitId>>,
     files: BTreeMap<CommitId, Vec<String>>,
     authors: BTreeMap<CommitId, String>,
@@ -56,6 +57,7 @@ impl Scene {
             letters: BTreeMap::new(),
             ledger: BTreeMap::new(),
             started: Vec::new(),
+            orders: Vec::new(),
             parents: BTreeMap::new(),
             files: BTreeMap::new(),
             authors: BTreeMap::new(),
@@ -122,6 +124,7 @@ impl Scene {
                 Action::Send { letter } => next.push(Event::LetterSent { letter }),
                 Action::Start(order) => {
                     self.started.push(order.run.clone());
+                    self.orders.push((*order).clone());
                     let lines = vec![
                         line(self.now, Fact::Started { boot_id: "b".into(), pid: 1 }),
                         line(self.now, Fact::Step { index: 1, name: "work".into(), always: false, log: 0 }),
