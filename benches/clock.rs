@@ -220,6 +220,13 @@ fn files() {
         let (walls, cpus) = (Times::new(walls), Times::new(cpus));
         row(&[what, &walls.told(), &format!("p50 {:.1} ms, max {:.1}", cpus.p50(), cpus.at(100))]);
     }
+    host.change_settings("slots = 65");
+    let before = Usage::of(host.pid());
+    let begin = Instant::now();
+    host.run(&["reload"]);
+    let (wall, cpu) = (begin.elapsed().as_millis(), Usage::of(host.pid()).since(before).cpu_ms());
+    let what = "reload, shipbell.toml changed: all read again, every due time anew";
+    row(&[what, &format!("{wall} ms"), &format!("{cpu:.0} ms")]);
     recompute(&host);
 }
 
