@@ -169,7 +169,7 @@ fn idle_job(number: usize, _: &Path) -> String {
 /// A minute in which nothing is due.
 fn rest() {
     head("60 s at rest | wake-ups | CPU | RSS | PSS");
-    let mut scheduler = peers::Idle::new();
+    let scheduler = peers::Idle::new();
     let mut hosts: Vec<(String, Host)> =
         [0, MANY].into_iter().map(|count| (format!("shipbell, {count} jobs"), Host::new(count, idle_job))).collect();
     for (_, host) in &mut hosts {
@@ -187,7 +187,6 @@ fn rest() {
     for ((what, host), before) in hosts.iter().zip(before) {
         tell(what, Usage::of(host.pid()).since(before));
     }
-    scheduler.end();
 }
 
 /// Start, reload, and every due time anew.

@@ -94,8 +94,9 @@ impl Host {
             if let Some(seen) = seen(&log) {
                 return seen;
             }
-            // One that has ended and was not waited for has no command line.
-            let ended = fs::read(format!("/proc/{}/cmdline", self.pid())).is_ok_and(|line| line.is_empty());
+            // One that has ended and was not waited for is a zombie.
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+            let ended = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
             assert!(!ended && Instant::now() < until, "not {what}: {}", log.get(..2000).unwrap_or(&log));
             std::thread::sleep(Duration::from_millis(20));
         }
