@@ -169,7 +169,7 @@ fn idle_job(number: usize, _: &Path) -> String {
 /// A minute in which nothing is due.
 fn rest() {
     head("60 s at rest | wake-ups | CPU | RSS | PSS");
-    let mut scheduler = peers::Idle::new();
+    let scheduler = peers::Idle::new();
     let mut hosts: Vec<(String, Host)> =
         [0, MANY].into_iter().map(|count| (format!("shipbell, {count} jobs"), Host::new(count, idle_job))).collect();
     for (_, host) in &mut hosts {
@@ -187,7 +187,6 @@ fn rest() {
     for ((what, host), before) in hosts.iter().zip(before) {
         tell(what, Usage::of(host.pid()).since(before));
     }
-    scheduler.end();
 }
 
 /// Start, reload, and every due time anew.
@@ -220,6 +219,13 @@ fn files() {
         let (walls, cpus) = (Times::new(walls), Times::new(cpus));
         row(&[what, &walls.told(), &format!("p50 {:.1} ms, max {:.1}", cpus.p50(), cpus.at(100))]);
     }
+    host.change_settings("slots = 65");
+    let before = Usage::of(host.pid());
+    let begin = Instant::now();
+    host.run(&["reload"]);
+    let (wall, cpu) = (begin.elapsed().as_millis(), Usage::of(host.pid()).since(before).cpu_ms());
+    let what = "reload, shipbell.toml changed: all read again, every due time anew";
+    row(&[what, &format!("{wall} ms"), &format!("{cpu:.0} ms")]);
     recompute(&host);
 }
 

@@ -127,8 +127,10 @@ impl Idle {
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
+}
 
-    pub fn end(&mut self) {
+impl Drop for Idle {
+    fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

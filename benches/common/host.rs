@@ -33,13 +33,19 @@ impl Host {
         for dir in [&jobs, &root.path().join("out")] {
             fs::create_dir_all(dir).expect("a directory");
         }
-        fs::write(root.path().join("etc/shipbell/shipbell.toml"), "listen = \"127.0.0.1:0\"\n[limits]\nslots = 64\n")
-            .expect("shipbell.toml");
         for number in 0..count {
             let text = format!("[job.j]\n{}\n", job(number, &root.path().join("out")));
             fs::write(jobs.join(format!("p{number}.toml")), text).expect("a job file");
         }
-        Self { root, layout, daemon: None }
+        let host = Self { root, layout, daemon: None };
+        host.change_settings("slots = 64");
+        host
+    }
+
+    /// shipbell.toml with these limits.
+    pub fn change_settings(&self, limits: &str) {
+        let text = format!("listen = \"127.0.0.1:0\"\n[limits]\n{limits}\n");
+        fs::write(self.path("etc/shipbell/shipbell.toml"), text).expect("shipbell.toml");
     }
 
     pub fn path(&self, inner: &str) -> PathBuf {
@@ -88,8 +94,9 @@ impl Host {
             if let Some(seen) = seen(&log) {
                 return seen;
             }
-            // One that has ended and was not waited for has no command line.
-            let ended = fs::read(format!("/proc/{}/cmdline", self.pid())).is_ok_and(|line| line.is_empty());
+            // One that has ended and was not waited for is a zombie.
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+            let ended = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
             assert!(!ended && Instant::now() < until, "not {what}: {}", log.get(..2000).unwrap_or(&log));
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -7,13 +7,13 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Sorted milliseconds.
-pub struct Times(Vec<f64>);
+/// Sorted milliseconds, and what the processor did for each of them where that is known.
+pub struct Times(Vec<f64>, Option<f64>);
 
 impl Times {
     pub fn new(mut millis: Vec<f64>) -> Self {
         millis.sort_by(f64::total_cmp);
-        Self(millis)
+        Self(millis, None)
     }
 
     pub fn len(&self) -> usize {
@@ -31,7 +31,8 @@ impl Times {
     }
 
     pub fn told(&self) -> String {
-        format!("p50 {:.2} ms, p99 {:.2}, max {:.2} (n {})", self.p50(), self.at(99), self.at(100), self.len())
+        let cpu = self.1.map_or(String::new(), |cpu| format!("; {cpu:.2} ms CPU each"));
+        format!("p50 {:.2} ms, p99 {:.2}, max {:.2} (n {}){cpu}", self.p50(), self.at(99), self.at(100), self.len())
     }
 }
 
@@ -53,7 +54,18 @@ pub fn timed(times: usize, mut deed: impl FnMut()) -> Times {
         deed();
         begin.elapsed().as_secs_f64() * 1000.0
     };
-    Times::new((0..times).map(one).collect())
+    let before = children_cpu();
+    let mut all = Times::new((0..times).map(one).collect());
+    let spent = children_cpu() - before;
+    all.1 = (spent > 0).then(|| spent as f64 * 10.0 / times as f64);
+    all
+}
+
+/// Hundredths of a second that children which were waited for have used.
+fn children_cpu() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let stat = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    stat.split_whitespace().skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
 /// The floor of all starts: `posix_spawn` (std uses it for a plain command) of /bin/true until it is reaped.
