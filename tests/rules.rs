@@ -212,12 +212,7 @@ fn a_lost_deployment_is_unknown_and_nothing_follows_until_it_is_resolved() {
     scene.ok("test#2");
     assert!(scene.state("staging#2").contains("shipbell resolve app staging"), "{}", scene.state("staging#2"));
     let (pipeline, environment) = (scene::app(), "staging".parse().unwrap());
-    scene.turn(vec![shipbell::model::event::Event::Resolved {
-        pipeline,
-        environment,
-        as_deployed: false,
-        by: "anna".into(),
-    }]);
+    scene.turn(vec![Event::Resolved { pipeline, environment, as_deployed: false, by: "anna".into() }]);
     assert_eq!(scene.state("staging#2"), "running");
 }
 
