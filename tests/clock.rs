@@ -166,6 +166,49 @@ fn a_clock_that_is_set_back_runs_nothing_twice_and_one_set_ahead_loses_nothing()
     assert_eq!(ledger(&scene, "a").len(), 4, "{:?}", ledger(&scene, "a"));
 }
 
+#[test]
+fn a_clock_that_stood_far_ahead_silences_nobody() {
+    let mut scene = Scene::of(HOURLY);
+    scene.at("2026-11-23T11:00:00Z");
+    scene.ok("a#1");
+    let set = |scene: &mut Scene, time: &str| {
+        scene.now = at(time);
+        scene.turn(vec![Event::ClockSet]);
+    };
+    set(&mut scene, "2027-11-23T11:30:00Z");
+    assert!(due(&scene, "a#2").0.starts_with("2027"), "one run for the whole year");
+    scene.ok("a#2");
+    set(&mut scene, "2026-11-23T11:31:00Z");
+    assert!(!scene.has("a#3"));
+    scene.at("2026-11-23T12:00:00Z");
+    assert_eq!(due(&scene, "a#3"), ("2026-11-23T12:00:00Z".into(), "2026-11-23T11:00:00Z".into(), Some(0)));
+    scene.ok("a#3");
+    scene.at("2026-11-23T13:00:00Z");
+    scene.ok("a#4");
+    // And where the time comes that had been decided, it goes on as it would have.
+    set(&mut scene, "2027-11-23T11:00:00Z");
+    assert!(!scene.has("a#5"), "{:?}", scene.states());
+    scene.at("2027-11-23T12:00:00Z");
+    assert_eq!(due(&scene, "a#5").0, "2027-11-23T12:00:00Z");
+}
+
+#[test]
+fn a_host_that_comes_up_in_the_past_runs_nothing_twice_when_its_clock_is_set() {
+    let mut scene = Scene::of(HOURLY);
+    for hour in 11..=14 {
+        scene.at(&format!("2026-11-23T{hour}:00:00Z"));
+        scene.ok(&format!("a#{}", hour - 10));
+    }
+    scene.now = at("1970-01-01T00:10:00Z");
+    scene.turn(vec![Event::Booted { boot_id: "two".into() }]);
+    scene.turn(vec![Event::ClockSet]);
+    scene.now = at("2026-11-23T14:20:00Z");
+    scene.turn(vec![Event::ClockSet]);
+    assert!(!scene.has("a#5"), "{:?}", ledger(&scene, "a"));
+    scene.at("2026-11-23T15:00:00Z");
+    assert_eq!(due(&scene, "a#5"), ("2026-11-23T15:00:00Z".into(), "2026-11-23T14:00:00Z".into(), Some(0)));
+}
+
 fn backfill(scene: &mut Scene, only: BackfillOnly, dry_run: bool, known: Vec<DueRun>) -> Reply {
     let (from, to) = (at("2026-11-01T00:00:00Z"), at("2026-11-01T03:00:00Z"));
     let request = BackfillRequest { job: key("a"), from, to, only, dry_run, by: "anna".into(), known };

@@ -220,3 +220,21 @@ fn a_simulation_says_each_time_in_both_clocks() {
     let few = view::simulate(definitions, from, to, "UTC", 3);
     assert!(few.more && few.rows == view.rows[..3]);
 }
+
+#[test]
+fn a_day_that_does_not_exist_is_named() {
+    let scene = Scene::of(
+        "# no repo\n[job.apia]\nschedule = [\"30 2 * * *\", \"0 9 * * *\"]\ntimezone = \"Pacific/Apia\"\n\
+         steps = \"true\"\n[job.first]\nschedule = \"0 3 1 * *\"\ntimezone = \"Pacific/Apia\"\nsteps = \"true\"\n",
+    );
+    let jobs = &scene.world.scratch.catalog.pipelines.values().next().unwrap().jobs;
+    let definitions = jobs.values().map(|job| job.definition.as_ref());
+    let view = view::simulate(definitions, at("2011-01-01T00:00:00Z"), at("2012-02-01T00:00:00Z"), "UTC", 2000);
+    let missing: Vec<_> = view.missing.iter().map(|day| (day.job.to_string(), day.day.as_str())).collect();
+    assert_eq!(missing, [("app/apia".to_owned(), "2011-12-30")], "once, and only where the day is named");
+    assert!(view.rows.iter().all(|row| !row.local.starts_with("2011-12-30")));
+    let basis = Basis::of(&scene.world);
+    let zone = TimeZone::get("Pacific/Apia").unwrap();
+    let days = view::forecast(&basis, &zone, at("2011-12-28T12:00:00Z"), 4);
+    assert_eq!(days.missing.len(), 1);
+}

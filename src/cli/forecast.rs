@@ -10,7 +10,7 @@ use crate::config::{self, Trust};
 use crate::model::moment::{Toward, stretch};
 use crate::model::name::JobKey;
 use crate::model::time::{Seconds, Timestamp};
-use crate::model::view::{DayView, ForecastView, SimulateView};
+use crate::model::view::{DayView, ForecastView, MissingView, SimulateView};
 use crate::pipeline::view::simulate as due_times;
 
 use super::Context;
@@ -77,6 +77,7 @@ pub(super) fn render(view: &ForecastView, screen: &Screen) -> String {
         let (from, to) = (reader.when(freeze.from), reader.when(freeze.to));
         notes.push(format!("{} {} is frozen {from} - {to} ({})", freeze.pipeline, freeze.environment, freeze.rule));
     }
+    notes.extend(view.missing.iter().take(JOBS).map(no_such_day));
     if !notes.is_empty() {
         text.push_str("\nMIND\n");
     }
@@ -86,6 +87,10 @@ pub(super) fn render(view: &ForecastView, screen: &Screen) -> String {
     }
     text.push_str(&format!("\n{}", jobs(view, screen, &reader)));
     text
+}
+
+fn no_such_day(day: &MissingView) -> String {
+    format!("{} does not exist in {}: {} is skipped (no such day)", day.day, day.zone, day.job)
 }
 
 /// A row a day; a digit is the number of due times in that hour, `+` ten or more.
@@ -215,6 +220,9 @@ pub(super) fn render_simulate(view: &SimulateView) -> String {
     text.push_str(&format!("{n}{more} from {} to {}. Nothing was run.\n", view.from, view.to));
     if view.rows.iter().any(|row| row.clock_changed) {
         text.push_str("* the clock was changed since the time before\n");
+    }
+    for day in view.missing.iter().take(JOBS) {
+        text.push_str(&format!("{}\n", wrap(&no_such_day(day), WIDTH).join("\n")));
     }
     let names = |keys: &[JobKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if !view.assumed.is_empty() {

@@ -40,4 +40,7 @@ pub struct Cursor {
     pub ran: Option<Timestamp>,
     /// The boot for which `@reboot` has been decided.
     pub boot: Option<String>,
+    /// The clock stood more than a day ahead and was put right: up to here due times were decided while
+    /// it did. They have their rows, so they run when they come, and are not caught up.
+    pub ahead: Option<Timestamp>,
 }

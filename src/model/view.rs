@@ -17,7 +17,7 @@ use crate::model::time::{Seconds, Timestamp};
 
 pub use times::{
     BackfillOrder, BackfillView, CollisionView, DayView, DueState, DueView, FactView, ForecastJob, ForecastView,
-    FreezeView, PauseOrder, PauseView, ResumeOrder, SimulateView, SimulatedRow, WhyView,
+    FreezeView, MissingView, PauseOrder, PauseView, ResumeOrder, SimulateView, SimulatedRow, WhyView,
 };
 
 /// The number of these shapes: within it, fields are only added.

@@ -28,7 +28,8 @@ use book::Book;
 const BATCH: u64 = 100_000;
 /// With `catch-up = "skip"` a due time later than this is missed.
 const LATE: Seconds = Seconds(60);
-/// How far the clock may be put back without a due time running a second time.
+/// How far the clock may be put back without a due time running a second time. By more than that it was
+/// wrong before, and a schedule that is silent until it comes there again would be worse.
 const CLOCK_STEP: Seconds = Seconds(86_400);
 
 /// Due times of these pipelines that waited for git are looked at again.
@@ -88,20 +89,35 @@ fn job(draft: &mut Draft<'_>, key: &JobKey) {
 fn cursor(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition) -> Cursor {
     let text = Hash::of_json(&(&definition.schedule, &definition.every));
     let boot = Some(draft.world.scratch.boot_id.clone()).filter(|boot| !boot.is_empty());
-    let old = draft.world.cursors.get(key);
-    let cursor = match old {
-        Some(cursor) if cursor.schedule == text && (cursor.boot.is_some() || boot.is_none()) => return cursor.clone(),
-        Some(cursor) if cursor.schedule == text => Cursor { boot, ..cursor.clone() },
-        _ => {
-            // Nor does it run again what ran before the clock went back a little; by more than that the
-            // clock was wrong, and waiting for it to come there again would be worse.
-            let ran = old.map(|old| old.decided).filter(|at| *at <= CLOCK_STEP.after(draft.now));
-            let decided = ran.map_or(draft.now, |ran| ran.max(draft.now));
-            let ran = old.and_then(|old| old.ran);
-            Cursor { job: key.clone(), schedule: text, since: draft.now, decided, ran, boot }
-        }
+    let now = draft.now;
+    let old = draft.world.cursors.get(key).cloned();
+    let mut cursor = match old.clone().filter(|old| old.schedule == text) {
+        Some(cursor) => Cursor { boot: cursor.boot.clone().or(boot), ..cursor },
+        // Nor does it run again what ran before the clock went back a little.
+        None => Cursor {
+            job: key.clone(),
+            schedule: text,
+            since: now,
+            decided: old.as_ref().map_or(now, |old| old.decided.max(now)),
+            ran: old.as_ref().and_then(|old| old.ran),
+            boot,
+            ahead: old.as_ref().and_then(|old| old.ahead),
+        },
     };
-    draft.put(Change::CursorPut(cursor.clone()));
+    if cursor.decided > CLOCK_STEP.after(now) {
+        let detail = format!("the clock stood ahead: due times were decided up to {}", cursor.decided);
+        draft.note("clock", key, detail);
+        let ahead = cursor.ahead.max(Some(cursor.decided));
+        cursor = Cursor { since: cursor.since.min(now), decided: now, ahead, ..cursor };
+    }
+    if let Some(ahead) = cursor.ahead {
+        // What was passed over has its row; what comes in its time runs.
+        let (passed, left) = if ahead <= now { (ahead, None) } else { (LATE.before(now), Some(ahead)) };
+        (cursor.decided, cursor.ahead) = (cursor.decided.max(passed), left);
+    }
+    if old.as_ref() != Some(&cursor) {
+        draft.put(Change::CursorPut(cursor.clone()));
+    }
     cursor
 }
 
@@ -142,7 +158,9 @@ pub fn begun(draft: &mut Draft<'_>, run: &Run) -> Cause {
         Some(row) if row.verdict == DueVerdict::Coalesced(run.run.clone()) => row.last.max(*due),
         _ => *due,
     };
-    if let Some(cursor) = draft.world.cursors.get(key).filter(|cursor| cursor.ran.is_none_or(|ran| ran < newest)) {
+    if let Some(cursor) =
+        draft.world.cursors.get(key).filter(|cursor| cursor.ran.is_none_or(|ran| ran < newest || ran > draft.now))
+    {
         let cursor = Cursor { ran: Some(newest), ..cursor.clone() };
         draft.put(Change::CursorPut(cursor));
     }
@@ -310,7 +328,8 @@ fn ran_last_for(draft: &Draft<'_>, key: &JobKey, sighting: &Sighting) -> bool {
 /// The due time up to which an earlier run did its work; for the first one, the one before by the schedule.
 fn before(world: &World, key: &JobKey, definition: &Definition, due: Timestamp) -> Option<Timestamp> {
     let cursor = world.cursors.get(key)?;
-    cursor.ran.or_else(|| previous(world, definition, cursor, due))
+    // One that ran while the clock stood ahead was not before it.
+    cursor.ran.filter(|ran| *ran < due).or_else(|| previous(world, definition, cursor, due))
 }
 
 /// Whether a due time can be a waiting run's: a backfill stands for another one, and what a person gave

@@ -75,6 +75,7 @@ pub fn put_cursor(db: &Connection, cursor: &Cursor) -> rusqlite::Result<()> {
             ("decided", &Millis(cursor.decided)),
             ("ran", &cursor.ran.map(Millis)),
             ("boot", &cursor.boot),
+            ("ahead", &cursor.ahead.map(Millis)),
         ],
     )
 }
@@ -88,6 +89,7 @@ pub fn cursors(db: &Connection) -> rusqlite::Result<Vec<Cursor>> {
             decided: row.get::<_, Millis>("decided")?.0,
             ran: row.get::<_, Option<Millis>>("ran")?.map(|at| at.0),
             boot: row.get("boot")?,
+            ahead: row.get::<_, Option<Millis>>("ahead")?.map(|at| at.0),
         })
     })
 }

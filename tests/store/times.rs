@@ -34,6 +34,7 @@ impl Writer {
             decided: self.now(),
             ran: self.random.one_in(2).then(|| self.now()),
             boot: self.random.one_in(2).then(|| TEXT.into()),
+            ahead: self.random.one_in(3).then(|| self.now()),
         })
     }
 

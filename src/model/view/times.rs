@@ -93,6 +93,20 @@ pub struct ForecastView {
     pub collisions: Vec<CollisionView>,
     pub freezes: Vec<FreezeView>,
     pub paused: Vec<PauseView>,
+    /// Days that schedules name and that do not exist.
+    #[serde(default)]
+    pub missing: Vec<MissingView>,
+}
+
+/// A local day that its zone leaves out; the schedule's times of that day are skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingView {
+    /// The last second before the clock is put past it.
+    pub at: Timestamp,
+    /// `2011-12-30`.
+    pub day: String,
+    pub zone: String,
+    pub job: JobKey,
 }
 
 /// A day of the forecast.
@@ -179,6 +193,9 @@ pub struct SimulateView {
     pub assumed: Vec<JobKey>,
     /// Jobs without a clock.
     pub untimed: Vec<JobKey>,
+    /// Days that schedules name and that do not exist.
+    #[serde(default)]
+    pub missing: Vec<MissingView>,
 }
 
 /// A due time.

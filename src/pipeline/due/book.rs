@@ -70,7 +70,7 @@ impl Book {
 fn record(draft: &mut Draft<'_>, key: &JobKey, of: (Timestamp, Timestamp, u64), verdict: DueVerdict) {
     let (first, last, count) = of;
     let row = match draft.world.ledger.get(key) {
-        Some(old) if old.verdict == verdict && !matches!(verdict, DueVerdict::Run(_)) => {
+        Some(old) if old.verdict == verdict && old.last < first && !matches!(verdict, DueVerdict::Run(_)) => {
             LedgerRow { last, count: old.count + count, ..old.clone() }
         }
         _ => LedgerRow { job: key.clone(), first, last, count, verdict },

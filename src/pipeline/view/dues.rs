@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
+
 use crate::model::job::{Definition, EveryFrom, ScheduleDef};
 use crate::model::schedule::Schedule;
 use crate::model::time::{Seconds, Timestamp, seconds_between};
+use crate::model::view::MissingView;
 
 /// What of a job's past its rule counts from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,6 +59,21 @@ pub fn between(
     }
     more |= found.len() > max;
     (found.into_iter().take(max).collect(), more)
+}
+
+/// Days from `from` to before `to` that a schedule names and that its zone leaves out.
+#[must_use]
+pub fn missing(definition: &Definition, from: Timestamp, to: Timestamp) -> Vec<MissingView> {
+    let mut found = BTreeSet::new();
+    for rule in &definition.schedule {
+        let (Ok(schedule), Ok(zone)) = (Schedule::of(rule), TimeZone::get(&rule.zone)) else { continue };
+        // Such a day is told at the last second before it. Years may be asked for: only the days on
+        // which the clock is changed are looked at.
+        let changes = zone.following(from).map(|change| Seconds(2).before(change.timestamp()));
+        let dues = changes.take_while(|at| *at < to).filter_map(|at| schedule.due_after(at));
+        found.extend(dues.filter_map(|due| Some((due.at, due.missing?.to_string(), rule.zone.clone()))));
+    }
+    found.into_iter().map(|(at, day, zone)| MissingView { at, day, zone, job: definition.key.clone() }).collect()
 }
 
 /// The first due time after `at`.

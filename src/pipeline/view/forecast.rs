@@ -67,6 +67,7 @@ pub fn forecast(basis: &Basis, zone: &TimeZone, now: Timestamp, days: u32) -> Fo
     let mut tally = Tally::new(today, days, zone, now);
     let mut jobs = Vec::new();
     let mut left = ALL_MAX;
+    let mut missing = Vec::new();
     let timed = basis.timed();
     for (n, definition) in timed.iter().enumerate() {
         // What one does not use up is for those after it.
@@ -74,6 +75,7 @@ pub fn forecast(basis: &Basis, zone: &TimeZone, now: Timestamp, days: u32) -> Fo
         let job = one_job(basis, definition, &mut tally, max);
         left = left.saturating_sub(usize::try_from(job.due).unwrap_or(usize::MAX));
         jobs.push(job);
+        missing.extend(dues::missing(definition, tally.from, tally.to));
     }
     jobs.sort_by(|a, b| (b.due, &a.job).cmp(&(a.due, &b.job)));
     let freezes = freezes(&basis.catalog, now, tally.to);
@@ -89,6 +91,7 @@ pub fn forecast(basis: &Basis, zone: &TimeZone, now: Timestamp, days: u32) -> Fo
         days: tally.days,
         jobs,
         freezes,
+        missing,
         paused: basis.pauses.iter().filter(|pause| pauses::lives(pause, now)).map(pauses::view).collect(),
     }
 }

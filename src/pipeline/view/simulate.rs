@@ -23,6 +23,7 @@ pub fn simulate<'a>(
         more: false,
         assumed: Vec::new(),
         untimed: Vec::new(),
+        missing: Vec::new(),
     };
     for definition in definitions {
         if !definition.timed() {
@@ -34,6 +35,7 @@ pub fn simulate<'a>(
         }
         let (times, more) = dues::between(definition, &Anchor::default(), from, to, max);
         view.more |= more;
+        view.missing.extend(dues::missing(definition, from, to));
         let zone = definition.schedule.first().map_or(zone, |rule| rule.zone.as_str());
         let tz = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
         let mut offset = tz.to_offset(from);
