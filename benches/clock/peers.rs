@@ -139,8 +139,10 @@ impl Drop for Idle {
 /// Those that know only whole minutes: `count` jobs on the next one.
 pub fn by_the_minute(dir: &Path, count: usize) -> Vec<(String, String)> {
     let mut peers = Vec::new();
-    for (name, start) in [("Debian's cron", cron as Start), ("yacron", yacron as Start)] {
-        let out = dir.join(name.replace([' ', '\''], ""));
+    let all: [(&str, Start); 3] =
+        [("Debian's cron", cron), ("yacron", yacron), ("a systemd timer with AccuracySec=1us", systemd)];
+    for (name, start) in all {
+        let out = dir.join(name.replace([' ', '\'', '='], ""));
         fs::create_dir_all(&out).expect("a directory");
         let measured = match start(&out, count) {
             Ok(child) => on_the_minute(child, &out, count),
@@ -161,7 +163,8 @@ fn on_the_minute(mut child: Child, out: &Path, count: usize) -> String {
         due += minute;
     }
     sleep_until(due + 20_000_000_000);
-    let _ = child.kill();
+    // TERM: who has others below it takes them along.
+    let _ = Command::new("kill").arg(child.id().to_string()).status();
     let _ = child.wait();
     let firsts = stamps(out).into_values().filter_map(|times| times.into_iter().find(|at| *at >= due));
     let began = Times::new(firsts.map(|at| millis(due, at)).collect());
@@ -210,4 +213,37 @@ fn yacron(out: &Path, count: usize) -> Result<Child, String> {
     let mut command = Command::new(program);
     command.arg("-c").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map_err(|error| error.to_string())
+}
+
+/// One as process 1 of a container, as the tests boot it, with a timer and a service for each job.
+fn systemd(out: &Path, count: usize) -> Result<Child, String> {
+    let units = out.with_extension("units");
+    fs::create_dir_all(&units).map_err(|error| error.to_string())?;
+    for n in 0..count {
+        let timer = "[Timer]\nOnCalendar=*:*:00\nAccuracySec=1us\n";
+        let service = format!("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'date +%%s%%N >> /out/p{n}'\n");
+        for (kind, text) in [("timer", timer), ("service", service.as_str())] {
+            fs::write(units.join(format!("bench{n}.{kind}")), text).map_err(|error| error.to_string())?;
+        }
+    }
+    let script = "cp /units/* /run/systemd/system/ && systemctl daemon-reload && cd /units && \
+                  systemctl start *.timer && touch /out/ready && sleep 600";
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(project.join("tests/systemd-boot.sh"));
+    command.arg("--bind").arg(format!("{}:/units", units.display()));
+    command.arg("--bind-rw").arg(format!("{}:/out", out.display()));
+    command.args(["--timeout", "600"]).arg(project.join("target/systemd-root")).args(["--", "bash", "-c", script]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    for _ in 0..600 {
+        if out.join("ready").exists() {
+            return Ok(child);
+        }
+        if let Ok(Some(ended)) = child.try_wait() {
+            return Err(format!("no container with systemd here: {ended}"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let _ = Command::new("kill").arg(child.id().to_string()).status();
+    Err("its timers were not ready in two minutes".into())
 }
