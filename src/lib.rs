@@ -13,6 +13,8 @@ pub mod cli;
 pub mod clock;
 /// TOML to a catalog of definitions; every message names file, line and column.
 pub mod config;
+/// What the daemon itself logs in with.
+pub mod credentials;
 /// The shell: boot, the loop, perform.
 pub mod daemon;
 /// The privileged half: knows definitions by hash, writes tickets, has the launcher start them.
@@ -39,3 +41,5 @@ pub mod store;
 pub mod sys;
 /// The daemon's own chores.
 pub mod upkeep;
+/// The one way out over http and https.
+pub mod web;

@@ -13,6 +13,7 @@ mod servers;
 mod world;
 
 use git2::Oid;
+use shipbell::model::catalog::Address;
 use shipbell::model::event::Event;
 use shipbell::source::poll_once;
 use world::{LONG, World, head, id, ids, on, tag, target};
@@ -85,7 +86,7 @@ async fn branches_come_and_go() {
     world.news().await;
     world.origin.delete("refs/heads/main");
     world.origin.commit("main/sub", "sub");
-    world.target = target("shop", &world.target.url, &["**"], &[]);
+    world.target = target("shop", &world.target.at.url, &["**"], &[]);
     let seen = world.news().await;
     assert_eq!(on(&seen, &head("feature/x")).commit.id, id(x));
     on(&seen, &head("main/sub"));
@@ -100,7 +101,7 @@ async fn a_missing_branch_is_told_beside_what_is_there() {
     let mut world = World::new(&["main", "mian"], &[]);
     let (answer, problem) = world.poll().await;
     assert_eq!(answer.unwrap().heads.len(), 0);
-    let url = world.target.url.clone();
+    let url = world.target.at.url.clone();
     assert_eq!(problem.unwrap(), format!("branches `main`, `mian` do not exist in {url}; it is empty"));
     world.origin.commit("main", "one");
     world.origin.commit("dev", "two");
@@ -267,7 +268,7 @@ async fn two_pipelines_of_one_url_are_told_apart() {
     let one = world.origin.commit("main", "one");
     let url = world.origin.url();
     let targets = [target("a", &url, &["main"], &[]), target("b", &url, &["nix"], &[]), target("c", "/x", &["m"], &[])];
-    let events = poll_once(&world.mirrors, &url, &targets, LONG).await;
+    let events = poll_once(&world.tools, &Address::open(&url), &targets, LONG).await;
     let said: Vec<String> = events
         .iter()
         .map(|event| match event {

@@ -139,6 +139,7 @@ fn repo(table: &Table, header: Option<&Table>, f: &Findings) -> Option<RepoDraft
             }
         }),
     };
+    let credential = get("credential").and_then(|entry| settings::credential(entry, f));
     let branches = get("branches").and_then(|entry| job::globs(entry, f));
     let poll = get("poll").map_or(Some(Seconds::minutes(1)), |entry| entry.span(f));
     let quiet = get("quiet").map_or(Some(Seconds(0)), |entry| entry.span(f));
@@ -153,6 +154,7 @@ fn repo(table: &Table, header: Option<&Table>, f: &Findings) -> Option<RepoDraft
     Some(RepoDraft {
         repo: Repo {
             url: url.clone(),
+            credential,
             refs: RefFilter { branches: names, tags: Vec::new() },
             poll: poll?,
             quiet: quiet?,

@@ -129,7 +129,7 @@ const REPO: &[Key] = &[
     ("quiet", Works),
     ("commits", Works),
     ("history", Works),
-    ("credential", NotYet("ssh with the files of the user that Shipbell runs as: ~/.ssh")),
+    ("credential", Works),
     ("pulls", NotYet("pull requests are not run")),
     ("signed-by", NotYet("check the signature in a step: git verify-commit HEAD")),
 ];

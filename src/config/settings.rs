@@ -240,7 +240,7 @@ fn mail(table: &Table, first_header: Option<&Table>, f: &Findings) -> Mail {
 }
 
 /// The name of a file in credentials/.
-fn credential(entry: &Entry, findings: &Findings) -> Option<String> {
+pub fn credential(entry: &Entry, findings: &Findings) -> Option<String> {
     let name = entry.text(findings)?;
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(legal) {

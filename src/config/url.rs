@@ -52,7 +52,7 @@ fn check_form(url: &str) -> Result<(), (String, String)> {
     if user.is_some_and(|user| user.contains(':') || scheme != "ssh") {
         return wrong(
             "a user name or password in an address",
-            "job files are no place for credentials: ask over ssh, with a key in ~/.ssh of Shipbell's user",
+            "job files are no place for credentials: write credential = \"NAME\", a file in credentials/ that holds it",
         );
     }
     check_host(host).and_then(|()| user.map_or(Ok(()), check_user)).map_err(|headline| (headline, forms.to_owned()))?;

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::config::Loader;
 use crate::config::layout::Layout;
+use crate::credentials::Credentials;
 use crate::daemon::turns::Daemon;
 use crate::daemon::{Failure, Options, follow, reload};
 use crate::executor::Executor;
@@ -18,9 +19,10 @@ use crate::model::event::Event;
 use crate::pipeline::world::World;
 use crate::report::facts::ReadLog;
 use crate::report::token::Keys;
-use crate::source::{Mirrors, Poller, PollerHandle, Target};
+use crate::source::{Mirrors, Poller, PollerHandle, Remotes, Target, Tools};
 use crate::store::Store;
 use crate::sys::{host, lock::Lock};
+use crate::web::Client;
 
 pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     let layout = options.layout.clone();
@@ -37,16 +39,16 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     let loader = Arc::new(Mutex::new(Loader::default()));
     let mut loaded = reload::load(&options, &executor, &loader);
     let broken = reload::broken(&loaded);
-    let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir)
-        .map_err(|error| Failure::Other(error.to_string()))?;
-    let keys = Arc::new(keys);
+    let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir);
+    let keys = Arc::new(keys.map_err(|error| Failure::Other(error.to_string()))?);
     let mirrors = Mirrors::new(&layout.mirrors(), world.nonce.as_bytes())
         .map_err(Failure::io("cannot make the mirrors' directory"))?;
     let boot_id = host::boot_id().map_err(Failure::io("cannot read the boot id"))?;
 
     let (inbox, messages) = inbox();
     let (targets, seen_targets) = watch::channel(Arc::new(Vec::new()));
-    let poller = poller(&mirrors, seen_targets, &inbox);
+    let remotes = Remotes::new(Client::new(), Credentials::new(&layout.credentials()));
+    let poller = poller(Tools { mirrors: mirrors.clone(), remotes }, seen_targets, &inbox);
     let (running, follows) = mpsc::unbounded_channel();
     tokio::spawn(follow::follow(executor.clone(), inbox.clone(), boot_id.clone(), follows));
 
@@ -104,7 +106,7 @@ fn count_from_directories(world: &mut World, executor: &Executor) -> std::io::Re
 }
 
 /// What is seen goes to the inbox in the order in which it was seen; the poller waits for nobody.
-fn poller(mirrors: &Mirrors, targets: watch::Receiver<Arc<Vec<Target>>>, inbox: &Inbox) -> PollerHandle {
+fn poller(tools: Tools, targets: watch::Receiver<Arc<Vec<Target>>>, inbox: &Inbox) -> PollerHandle {
     let (seen, mut told) = mpsc::unbounded_channel();
     let inbox = inbox.clone();
     tokio::spawn(async move {
@@ -112,7 +114,7 @@ fn poller(mirrors: &Mirrors, targets: watch::Receiver<Arc<Vec<Target>>>, inbox: 
             inbox.tell(event).await;
         }
     });
-    Poller::start(mirrors.clone(), targets, move |event: Event| {
+    Poller::start(tools, targets, move |event: Event| {
         let _ = seen.send(event);
     })
 }

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::daemon::boot;
 use crate::daemon::turns::Daemon;
+use crate::model::catalog::{Address, Repo};
 use crate::model::commit::Question;
 use crate::model::event::{Action, Change, Event};
 use crate::model::name::{PipelineName, RunRef};
@@ -32,13 +33,13 @@ impl Daemon {
         }
     }
 
-    fn url_of(&self, pipeline: &PipelineName) -> Option<String> {
-        self.world.pipeline(pipeline)?.repo.as_ref().map(|repo| repo.url.clone())
+    fn address_of(&self, pipeline: &PipelineName) -> Option<Address> {
+        self.world.pipeline(pipeline)?.repo.as_ref().map(Repo::address)
     }
 
     fn start(&self, mut order: StartOrder) {
         if order.commit.is_some() {
-            order.mirror = self.url_of(&order.run.job.pipeline).map(|url| self.mirrors.path(&url));
+            order.mirror = self.address_of(&order.run.job.pipeline).map(|at| self.mirrors.path(&at));
         }
         info!("{} starts, attempt {} ({})", order.run, order.attempt, order.cause);
         let (executor, inbox, running) = (self.executor.clone(), self.inbox.clone(), self.running.clone());
@@ -66,10 +67,10 @@ impl Daemon {
 
     fn compare(&self, question: Question) {
         let (inbox, mirrors) = (self.inbox.clone(), self.mirrors.clone());
-        let url = self.url_of(&question.pipeline);
+        let at = self.address_of(&question.pipeline);
         tokio::task::spawn_blocking(move || {
-            let answer = match url {
-                Some(url) => source::answer(&mirrors, &url, &question).map(Arc::new),
+            let answer = match at {
+                Some(at) => source::answer(&mirrors, &at, &question).map(Arc::new),
                 None => Err("the pipeline has no repository any more".to_owned()),
             };
             inbox.tell_blocking(Event::Answered { question, answer });

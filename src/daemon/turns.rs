@@ -266,7 +266,7 @@ impl Daemon {
                 };
                 Some(Target {
                     pipeline: Arc::clone(pipeline),
-                    url: repo.url.clone(),
+                    at: repo.address(),
                     every: repo.poll.duration(),
                     known: rows.into_iter().flatten().map(|(git_ref, row)| (git_ref.clone(), newest(row))).collect(),
                     head: seen.and_then(|seen| seen.head.clone()),

@@ -66,7 +66,8 @@ impl Pipeline {
         self.filters().any(|filter| filter.names_plainly(git_ref, head))
     }
 
-    fn filters(&self) -> impl Iterator<Item = &RefFilter> {
+    /// What is followed, by the file and by each job.
+    pub fn filters(&self) -> impl Iterator<Item = &RefFilter> {
         self.repo.iter().map(|repo| &repo.refs).chain(self.jobs.values().map(|job| &job.definition.refs))
     }
 
@@ -111,13 +112,47 @@ impl PipelineState {
     }
 }
 
+/// Where a repository is, and what it is logged in with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    pub url: String,
+    /// The name of a file in credentials/.
+    pub credential: Option<String>,
+}
+
+impl Address {
+    /// A repository that is asked without a credential of its own.
+    #[must_use]
+    pub fn open(url: &str) -> Self {
+        Self { url: url.to_owned(), credential: None }
+    }
+
+    /// What its mirror is known by: whoever logs in otherwise may see something else.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match &self.credential {
+            Some(credential) => format!("{}\0{credential}", self.url),
+            None => self.url.clone(),
+        }
+    }
+}
+
 /// The repository of a pipeline, as the poller needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repo {
     pub url: String,
+    #[serde(default)]
+    pub credential: Option<String>,
     pub refs: RefFilter,
     pub poll: Seconds,
     pub quiet: Seconds,
+}
+
+impl Repo {
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address { url: self.url.clone(), credential: self.credential.clone() }
+    }
 }
 
 /// A job: its definition and what is told about it.

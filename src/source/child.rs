@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::access::{Access, Told};
 use super::error::{self, SourceError};
 use super::origin::{Origin, Way};
 use crate::sys::group;
@@ -22,13 +23,6 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// After SIGTERM git removes its lock and temporary files; longer than this it is not given.
 const GRACE: Duration = Duration::from_secs(1);
 const STDERR_MAX: usize = 16 << 10;
-
-/// What a repository is asked with, where the user's own ssh files are not it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Access {
-    pub identity: Option<PathBuf>,
-    pub known_hosts: Option<PathBuf>,
-}
 
 /// What is to be called.
 pub(super) struct Call<'a> {
@@ -60,7 +54,9 @@ pub(super) struct Said {
 /// If it cannot be started, fails, prints too much or is not over at the deadline.
 pub(super) async fn run(call: Call<'_>) -> Result<Said, SourceError> {
     let until = Instant::now() + call.deadline;
-    let mut command = command(&call)?;
+    // Kept until the child is over: it reads what this names.
+    let told = call.access.for_git(call.origin)?;
+    let mut command = command(&call, &told)?;
     let child = command.spawn().map_err(|error| SourceError::Start(error.to_string()))?;
     let mut group = Group::new(child).map_err(|error| SourceError::Start(error.to_string()))?;
     let said = tokio::time::timeout_at(until, group.talk(&call.input, call.stdout_max)).await;
@@ -85,7 +81,15 @@ pub(super) async fn run(call: Call<'_>) -> Result<Said, SourceError> {
         return Ok(Said { stdout, stderr });
     }
     let mirror = call.git_dir.map(Path::to_string_lossy);
-    Err(error::sort(call.what, call.origin, mirror.as_deref(), &stderr))
+    Err(error::sort(
+        &error::Told {
+            what: call.what,
+            origin: call.origin,
+            mirror: mirror.as_deref(),
+            credential: call.access.name(),
+        },
+        &stderr,
+    ))
 }
 
 /// A child and the process group that it leads. Dropped, the group ends.
@@ -190,7 +194,7 @@ fn git() -> Result<&'static Path, SourceError> {
     Ok(GIT.get_or_init(|| found))
 }
 
-fn command(call: &Call<'_>) -> Result<Command, SourceError> {
+fn command(call: &Call<'_>, told: &Told) -> Result<Command, SourceError> {
     let mut command = Command::new(git()?);
     command
         .env_clear()
@@ -208,7 +212,7 @@ fn command(call: &Call<'_>) -> Result<Command, SourceError> {
             ("GIT_NO_LAZY_FETCH", "1"),
             ("GIT_ALLOW_PROTOCOL", call.origin.way.protocol()),
         ])
-        .env("GIT_SSH_COMMAND", ssh_command(call.access)?)
+        .env("GIT_SSH_COMMAND", &told.ssh)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -220,7 +224,7 @@ fn command(call: &Call<'_>) -> Result<Command, SourceError> {
     if call.trace {
         command.env("GIT_TRACE_PACKET", "1");
     }
-    for option in OPTIONS {
+    for option in OPTIONS.iter().copied().chain(told.options.iter().map(String::as_str)) {
         command.args(["-c", option]);
     }
     command.arg("-c").arg(format!("http.lowSpeedTime={}", call.patience));
@@ -261,30 +265,3 @@ const OPTIONS: &[&str] = &[
     "fetch.fsck.badEmail=warn",
     "fetch.fsck.missingEmail=warn",
 ];
-
-/// No question, no unknown host, no master connection that would stay behind.
-fn ssh_command(access: &Access) -> Result<OsString, SourceError> {
-    let mut command = OsString::from(
-        "ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oConnectTimeout=10 -oControlMaster=no -oControlPath=none",
-    );
-    if let Some(identity) = &access.identity {
-        command.push(" -oIdentitiesOnly=yes -i ");
-        command.push(quoted(identity)?);
-    }
-    if let Some(known) = &access.known_hosts {
-        command.push(" -oGlobalKnownHostsFile=/dev/null -oUserKnownHostsFile=");
-        command.push(quoted(known)?);
-    }
-    Ok(command)
-}
-
-/// git hands the command to a shell: what could mean something to it or to ssh's own `%` is refused.
-fn quoted(path: &Path) -> Result<&OsStr, SourceError> {
-    let plain = |c: u8| c.is_ascii_alphanumeric() || b"/._-+".contains(&c);
-    let text = path.as_os_str();
-    if text.as_encoded_bytes().iter().all(|&c| plain(c)) {
-        Ok(text)
-    } else {
-        Err(SourceError::Start(format!("{} has a character that is not a-z A-Z 0-9 / . _ - +", path.display())))
-    }
-}

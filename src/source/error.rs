@@ -12,6 +12,8 @@ use super::origin::{Origin, Way};
 pub enum SourceError {
     #[error("the repository URL `{url}` is not asked: {why}")]
     BadUrl { url: String, why: String },
+    #[error("{why}")]
+    Credential { why: String },
     #[error("the repository {url} is not there (or may not be read): {said}. Check `url` in [repo]")]
     Gone { url: String, said: String },
     #[error("the host name `{host}` of {url} was not resolved. Check `url` in [repo] and this host's DNS")]
@@ -19,7 +21,7 @@ pub enum SourceError {
     #[error("{host} does not answer for {url}: {said}. Check the network, firewall and port")]
     Unreachable { url: String, host: String, said: String },
     #[error("{url} wants a login that was not given or not accepted: {said}. {advice}")]
-    Refused { url: String, said: String, advice: &'static str },
+    Refused { url: String, said: String, advice: String },
     #[error(
         "the ssh host key of {host} is unknown or has changed, so {url} was not asked: {said}. Compare it with the \
          server's own, then add it to ~/.ssh/known_hosts of shipbell's user (ssh-keyscan {host})"
@@ -29,8 +31,9 @@ pub enum SourceError {
         "the TLS certificate of {host} is not trusted, so {url} was not asked: {said}. Install its CA on this host"
     )]
     Certificate { url: String, host: String, said: String },
-    #[error("{url} answers with a redirect, which is not followed. Write the new URL as `url` in [repo]")]
-    Redirected { url: String },
+    #[error("{url} answers with a redirect{}, which is not followed. Write the new URL as `url` in [repo]",
+        .to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default())]
+    Redirected { url: String, to: Option<String> },
     #[error("{what} {url} timed out after {seconds} s and was ended. The server accepts but does not answer in time")]
     TimedOut { what: &'static str, url: String, seconds: u64 },
     #[error("{name} is no longer in {url}: it went away between asking and fetching. The next poll looks again")]
@@ -72,9 +75,37 @@ impl SourceError {
         matches!(self, Self::Damaged { .. })
     }
 
+    /// What failed, in one word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::BadUrl { .. } => "url",
+            Self::Credential { .. } => "credential",
+            Self::Gone { .. } => "repository",
+            Self::NoSuchHost { .. } => "name",
+            Self::Unreachable { .. } => "connection",
+            Self::Refused { .. } => "login",
+            Self::HostKey { .. } => "host key",
+            Self::Certificate { .. } => "TLS",
+            Self::Redirected { .. } => "redirect",
+            Self::TimedOut { .. } => "time",
+            Self::RefGone { .. } | Self::NoCommit { .. } | Self::Unreadable { .. } => "branch",
+            Self::TooMuch { .. } => "size",
+            Self::Nonsense { .. } | Self::Emptied { .. } => "answer",
+            Self::Sha256 { .. } => "format",
+            Self::DiskFull { .. } => "disk",
+            Self::Damaged { .. } | Self::Locked { .. } | Self::Mirror { .. } => "mirror",
+            Self::Git { .. } | Self::NoGit { .. } | Self::Start(_) => "git",
+        }
+    }
+
     /// How long a child may take, for its message.
     pub(super) fn timed_out(what: &'static str, origin: &Origin, deadline: Duration) -> Self {
-        Self::TimedOut { what, url: shown(origin), seconds: deadline.as_secs().max(1) }
+        Self::TimedOut {
+            what,
+            url: shown(origin),
+            seconds: deadline.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -138,8 +169,18 @@ const DAMAGED: &[&str] = &[
     "invalid sha1 pointer",
 ];
 
-/// What git's words mean. `mirror`: the path of the mirror that it worked in.
-pub(super) fn sort(what: &'static str, origin: &Origin, mirror: Option<&str>, stderr: &[u8]) -> SourceError {
+/// What git was called for.
+pub(super) struct Told<'a> {
+    pub(super) what: &'static str,
+    pub(super) origin: &'a Origin,
+    /// The path of the mirror that it worked in.
+    pub(super) mirror: Option<&'a str>,
+    pub(super) credential: Option<&'a str>,
+}
+
+/// What git's words mean.
+pub(super) fn sort(call: &Told<'_>, stderr: &[u8]) -> SourceError {
+    let Told { what, origin, mirror, credential } = *call;
     let raw = String::from_utf8_lossy(stderr);
     let has = |words: &[&str]| words.iter().any(|word| raw.contains(word));
     let (url, host, said) =
@@ -167,9 +208,9 @@ pub(super) fn sort(what: &'static str, origin: &Origin, mirror: Option<&str>, st
     } else if origin.way == Way::Https && has(CERTIFICATE) {
         SourceError::Certificate { url, host, said }
     } else if has(REFUSED) {
-        SourceError::Refused { url, said, advice: advice(origin.way) }
+        SourceError::Refused { url, said, advice: advice(origin.way, credential) }
     } else if has(REDIRECTED) {
-        SourceError::Redirected { url }
+        SourceError::Redirected { url, to: None }
     } else if has(UNREACHABLE) {
         SourceError::Unreachable { url, host, said }
     } else if has(GONE) {
@@ -179,13 +220,17 @@ pub(super) fn sort(what: &'static str, origin: &Origin, mirror: Option<&str>, st
     }
 }
 
-fn advice(way: Way) -> &'static str {
-    match way {
-        Way::Ssh => "Give shipbell's user a key (~/.ssh) that the server accepts for reading",
-        Way::Http | Way::Https => {
-            "`credential` is not yet there: until then make it readable without login, or use ssh"
+/// What to do about a login that was refused.
+pub(super) fn advice(way: Way, credential: Option<&str>) -> String {
+    match (way, credential) {
+        (Way::File, _) => "Let shipbell's user read that directory".into(),
+        (_, Some(name)) => {
+            format!("Look at the credential {name}: is it still valid, and may it read this repository?")
         }
-        Way::File => "Let shipbell's user read that directory",
+        (Way::Ssh, None) => "Give shipbell's user a key (~/.ssh) that the server accepts for reading, or name one: \
+                             credential = \"NAME\" in [repo]"
+            .into(),
+        (Way::Http | Way::Https, None) => "If it exists, give it a login: credential = \"NAME\" in [repo]".into(),
     }
 }
 
@@ -198,20 +243,8 @@ mod tests {
         let https = Origin::parse("https://git.example.org/a.git").unwrap();
         let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
         let file = Origin::parse("/srv/a.git").unwrap();
-        let kind = |origin: &Origin, mirror, text: &str| match sort("fetch", origin, mirror, text.as_bytes()) {
-            SourceError::Gone { .. } => "gone",
-            SourceError::NoSuchHost { .. } => "no host",
-            SourceError::Unreachable { .. } => "unreachable",
-            SourceError::Refused { .. } => "refused",
-            SourceError::HostKey { .. } => "host key",
-            SourceError::Certificate { .. } => "certificate",
-            SourceError::Redirected { .. } => "redirected",
-            SourceError::RefGone { .. } => "ref gone",
-            SourceError::Damaged { .. } => "damaged",
-            SourceError::Locked { .. } => "locked",
-            SourceError::DiskFull { .. } => "full",
-            SourceError::Sha256 { .. } => "sha256",
-            _ => "git",
+        let kind = |origin: &Origin, mirror, text: &str| {
+            sort(&Told { what: "fetch", origin, mirror, credential: None }, text.as_bytes()).kind()
         };
         let mirror = Some("/m/x.git");
         for (origin, mirror, text, expected) in [
@@ -219,44 +252,39 @@ mod tests {
                 &https,
                 None,
                 "fatal: unable to access 'https://git.example.org/a.git/': Could not resolve host: git",
-                "no host",
+                "name",
             ),
-            (&https, None, "fatal: repository 'https://git.example.org/a.git/' not found", "gone"),
+            (&https, None, "fatal: repository 'https://git.example.org/a.git/' not found", "repository"),
             (
                 &https,
                 None,
                 "fatal: could not read Username for 'https://git.example.org': terminal prompts disabled",
-                "refused",
+                "login",
             ),
-            (
-                &https,
-                None,
-                "fatal: unable to access 'x': server certificate verification failed. CAfile: none",
-                "certificate",
-            ),
-            (&https, None, "fatal: unable to access 'x': The requested URL returned error: 301", "redirected"),
-            (&https, None, "fatal: unable to access 'x': The requested URL returned error: 503", "unreachable"),
+            (&https, None, "fatal: unable to access 'x': server certificate verification failed. CAfile: none", "TLS"),
+            (&https, None, "fatal: unable to access 'x': The requested URL returned error: 301", "redirect"),
+            (&https, None, "fatal: unable to access 'x': The requested URL returned error: 503", "connection"),
             (
                 &https,
                 None,
                 "fatal: unable to access 'x': Failed to connect to h port 1: Connection refused",
-                "unreachable",
+                "connection",
             ),
             (&ssh, None, "No ED25519 host key is known for h and you have requested strict checking.", "host key"),
-            (&ssh, None, "git@h: Permission denied (publickey).", "refused"),
-            (&ssh, None, "ssh: Could not resolve hostname h: Name or service not known", "no host"),
-            (&file, None, "fatal: '/srv/a.git' does not appear to be a git repository", "gone"),
-            (&file, mirror, "fatal: couldn't find remote ref refs/heads/x", "ref gone"),
-            (&file, mirror, "fatal: not a git repository: '/m/x.git'", "damaged"),
-            (&file, mirror, "error: object file /m/x.git/objects/aa/b is empty", "damaged"),
+            (&ssh, None, "git@h: Permission denied (publickey).", "login"),
+            (&ssh, None, "ssh: Could not resolve hostname h: Name or service not known", "name"),
+            (&file, None, "fatal: '/srv/a.git' does not appear to be a git repository", "repository"),
+            (&file, mirror, "fatal: couldn't find remote ref refs/heads/x", "branch"),
+            (&file, mirror, "fatal: not a git repository: '/m/x.git'", "mirror"),
+            (&file, mirror, "error: object file /m/x.git/objects/aa/b is empty", "mirror"),
             (
                 &file,
                 mirror,
                 "error: cannot lock ref 'refs/shipbell/heads/a': Unable to create '/m/x.git/a.lock': File exists.",
-                "locked",
+                "mirror",
             ),
-            (&file, mirror, "fatal: write error: No space left on device", "full"),
-            (&file, mirror, "fatal: mismatched algorithms: client sha1; server sha256", "sha256"),
+            (&file, mirror, "fatal: write error: No space left on device", "disk"),
+            (&file, mirror, "fatal: mismatched algorithms: client sha1; server sha256", "format"),
             (&file, mirror, "fatal: something new", "git"),
         ] {
             assert_eq!(kind(origin, mirror, text), expected, "{text}");
@@ -266,12 +294,13 @@ mod tests {
     #[test]
     fn a_message_says_what_where_why_and_what_to_do() {
         let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
-        let error = sort("asking", &ssh, None, b"x\x1b[31m\ngit@git.example.org: Permission denied (publickey).\n");
+        let told = Told { what: "asking", origin: &ssh, mirror: None, credential: None };
+        let error = sort(&told, b"x\x1b[31m\ngit@git.example.org: Permission denied (publickey).\n");
         assert_eq!(
             error.to_string(),
             "git@git.example.org:a.git wants a login that was not given or not accepted: x\u{fffd}[31m; \
              git@git.example.org: Permission denied (publickey).. Give shipbell's user a key (~/.ssh) that the server \
-             accepts for reading"
+             accepts for reading, or name one: credential = \"NAME\" in [repo]"
         );
     }
 }

@@ -10,48 +10,40 @@ use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::child::{self, Access, Call};
+use super::access::Access;
+use super::child::{self, Call};
 use super::error::SourceError;
 use super::mirror;
 use super::origin::Origin;
 use crate::model::commit::RefName;
 
-/// Fetches `refs` of `url`, and the tags that point into their history. Waits for a fetch into the
-/// same mirror that is going on.
+/// Fetches `refs`, and the tags that point into their history. Waits for a fetch into the same mirror that
+/// is going on.
 ///
 /// # Errors
 /// If the remote does not give them in time.
-pub async fn fetch(mirror: &Path, url: &str, refs: &[RefName], deadline: Duration) -> Result<(), SourceError> {
-    fetch_with(mirror, url, &Access::default(), refs, deadline).await
-}
-
-/// The same, with a key and known hosts of its own.
-///
-/// # Errors
-/// As [`fetch`].
-pub async fn fetch_with(
+pub(super) async fn fetch(
     mirror: &Path,
-    url: &str,
+    origin: &Origin,
     access: &Access,
     refs: &[RefName],
     deadline: Duration,
 ) -> Result<(), SourceError> {
-    let origin = Origin::parse(url)?;
     if refs.is_empty() {
         return Ok(());
     }
     let turn = turn_of(mirror);
     let Ok(_held) = tokio::time::timeout(deadline, turn.lock()).await else {
-        return Err(SourceError::timed_out("waiting to fetch", &origin, deadline));
+        return Err(SourceError::timed_out("waiting to fetch", origin, deadline));
     };
     // What stands in the mirror's config is ours to the byte, whoever wrote to it.
     mirror::restore_config(mirror)?;
     let call = Call {
         what: "fetching",
-        origin: &origin,
+        origin,
         access,
         git_dir: Some(mirror),
-        args: ARGS.iter().copied().chain([url]).map(Into::into).collect(),
+        args: ARGS.iter().copied().chain([origin.url.as_str()]).map(Into::into).collect(),
         input: refspecs(refs).into_bytes(),
         patience: 120,
         stdout_max: 1 << 20,

@@ -8,6 +8,7 @@ use git2::{DiffOptions, Oid, Patch, Sort};
 use super::clean;
 use super::error::SourceError;
 use super::mirror::{Mirror, Mirrors};
+use crate::model::catalog::Address;
 use crate::model::commit::{CommitId, CommitInfo, Comparison, Question, Relation};
 use crate::model::time::Timestamp;
 
@@ -174,7 +175,7 @@ fn info(id: CommitId, commit: &git2::Commit<'_>) -> CommitInfo {
 ///
 /// # Errors
 /// The reason, for people.
-pub fn answer(mirrors: &Mirrors, url: &str, question: &Question) -> Result<Comparison, String> {
+pub fn answer(mirrors: &Mirrors, at: &Address, question: &Question) -> Result<Comparison, String> {
     let told = |error: SourceError| error.to_string();
-    mirrors.open(url).map_err(told)?.compare(&question.base, &question.head).map_err(told)
+    mirrors.open(at).map_err(told)?.compare(&question.base, &question.head).map_err(told)
 }

@@ -19,6 +19,8 @@ use sha2::Sha256;
 use super::clean;
 use super::error::SourceError;
 use super::remote::Remote;
+use super::scope::Scope;
+use crate::model::catalog::Address;
 use crate::model::commit::{CommitId, RefName};
 use crate::model::job::hex;
 
@@ -48,22 +50,22 @@ impl Mirrors {
         Ok(Self { dir: dir.canonicalize()?.into(), key: key.into() })
     }
 
-    /// Where the mirror of `url` is or will be.
+    /// Where the mirror of a repository is or will be.
     #[must_use]
-    pub fn path(&self, url: &str) -> PathBuf {
+    pub fn path(&self, at: &Address) -> PathBuf {
         // HMAC takes a key of any length, so the other branch is never taken.
-        let tag = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).map(|mac| mac.chain_update(url).finalize());
+        let tag = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).map(|mac| mac.chain_update(at.key()).finalize());
         let bytes = tag.map(|tag| tag.into_bytes().to_vec()).unwrap_or_default();
         self.dir.join(format!("{}.git", hex(bytes.get(..16).unwrap_or_default())))
     }
 
-    /// Opens the mirror of `url`, made where it is missing; one that is no repository any more is
+    /// Opens the mirror of a repository, made where it is missing; one that is no repository any more is
     /// moved aside and made anew.
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn open(&self, url: &str) -> Result<Mirror, SourceError> {
-        let path = self.path(url);
+    pub fn open(&self, at: &Address) -> Result<Mirror, SourceError> {
+        let path = self.path(at);
         if let Ok(mirror) = Mirror::at(&path) {
             return Ok(mirror);
         }
@@ -75,13 +77,13 @@ impl Mirrors {
     }
 
     /// A new, empty mirror in place of a damaged one.
-    pub(super) fn renew(&self, url: &str) -> Result<(), SourceError> {
-        self.move_aside(&self.path(url))
+    pub(super) fn renew(&self, at: &Address) -> Result<(), SourceError> {
+        self.move_aside(&self.path(at))
     }
 
     /// Takes away refs that name nothing, as a power cut leaves them. False: there are none.
-    pub(super) fn mend(&self, url: &str) -> Result<bool, SourceError> {
-        let path = self.path(url);
+    pub(super) fn mend(&self, at: &Address) -> Result<bool, SourceError> {
+        let path = self.path(at);
         let refs = loose_refs(&path.join("refs"));
         let broken: Vec<_> = refs.into_iter().filter(|path| !names_an_object(path)).collect();
         for file in &broken {
@@ -269,13 +271,13 @@ impl Mirror {
         self.tip(name).as_ref() == Some(id)
     }
 
-    /// Takes away branches and tags that the remote no longer has and tags that it has elsewhere, so
-    /// that no name is in the way of a new one (`a` of `a/b`) and moved tags come anew. The commits
-    /// stay, kept.
+    /// Takes away branches and tags that the remote, as far as it was asked, no longer has, tags that it has
+    /// elsewhere, and names that are in the way of a new one (`a` of `a/b`), so that moved tags come anew.
+    /// The commits stay, kept.
     ///
     /// # Errors
     /// If the refs cannot be read or written.
-    pub(super) fn tidy(&self, remote: &Remote) -> Result<(), SourceError> {
+    pub(super) fn tidy(&self, remote: &Remote, scope: &Scope) -> Result<(), SourceError> {
         let told = |error: git2::Error| self.told(&error);
         let mut doomed = Vec::new();
         for reference in self.repo.references().map_err(told)? {
@@ -283,7 +285,7 @@ impl Mirror {
             let Ok(local) = reference.name() else { continue };
             let Some(name) = remote_name(local) else { continue };
             let stale = match remote.refs.get(&name) {
-                None => true,
+                None => scope.covers(&name) || is_in_the_way(&name, remote),
                 Some(id) => name.is_tag() && peeled(&reference).as_ref() != Some(id),
             };
             if stale {
@@ -336,6 +338,14 @@ impl Mirror {
     }
 }
 
+/// Whether a ref of the remote lies below this name, or this name below it: git keeps no two such.
+fn is_in_the_way(name: &RefName, remote: &Remote) -> bool {
+    let below = format!("{name}/");
+    let beneath = remote.refs.keys().any(|other| other.as_str().starts_with(&below));
+    let parents = name.as_str().match_indices('/').filter_map(|(at, _)| name.as_str().get(..at));
+    beneath || parents.filter_map(|parent| RefName::new(parent).ok()).any(|parent| remote.refs.contains_key(&parent))
+}
+
 /// What a ref stands at; through annotated tags.
 fn peeled(reference: &git2::Reference<'_>) -> Option<CommitId> {
     let object = reference.peel(ObjectType::Any).ok()?;
@@ -351,10 +361,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let one = Mirrors::new(&dir.path().join("git"), b"key").unwrap();
         let two = Mirrors::new(&dir.path().join("git"), b"other key").unwrap();
-        assert_eq!(one.path("https://h/a"), one.path("https://h/a"));
-        assert_ne!(one.path("https://h/a"), one.path("https://h/b"));
-        assert_ne!(one.path("https://h/a"), two.path("https://h/a"));
-        let name = one.path("https://h/a").file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(one.path(&Address::open("https://h/a")), one.path(&Address::open("https://h/a")));
+        assert_ne!(one.path(&Address::open("https://h/a")), one.path(&Address::open("https://h/b")));
+        assert_ne!(one.path(&Address::open("https://h/a")), two.path(&Address::open("https://h/a")));
+        let name = one.path(&Address::open("https://h/a")).file_name().unwrap().to_string_lossy().into_owned();
         assert_eq!((name.len(), name.ends_with(".git")), (36, true));
         let mode = fs::metadata(dir.path().join("git")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o711);
@@ -364,15 +374,15 @@ mod tests {
     fn a_broken_mirror_is_moved_aside_and_made_anew() {
         let dir = tempfile::tempdir().unwrap();
         let mirrors = Mirrors::new(dir.path(), b"key").unwrap();
-        let path = mirrors.open("https://h/a").unwrap().path().to_owned();
+        let path = mirrors.open(&Address::open("https://h/a")).unwrap().path().to_owned();
         for _ in 0..2 {
             fs::remove_dir_all(path.join("objects")).unwrap();
-            mirrors.open("https://h/a").unwrap();
+            mirrors.open(&Address::open("https://h/a")).unwrap();
             assert!(path.join("objects").is_dir());
         }
         fs::remove_dir_all(&path).unwrap();
         fs::write(&path, "no directory").unwrap();
-        mirrors.open("https://h/a").unwrap();
+        mirrors.open(&Address::open("https://h/a")).unwrap();
         let left: BTreeSet<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
     }
@@ -380,7 +390,7 @@ mod tests {
     #[test]
     fn only_old_leftovers_are_swept() {
         let dir = tempfile::tempdir().unwrap();
-        let mirror = Mirrors::new(dir.path(), b"key").unwrap().open("https://h/a").unwrap();
+        let mirror = Mirrors::new(dir.path(), b"key").unwrap().open(&Address::open("https://h/a")).unwrap();
         fs::create_dir_all(mirror.path().join("refs/shipbell/heads")).unwrap();
         let lock = mirror.path().join("refs/shipbell/heads/main.lock");
         fs::write(&lock, "").unwrap();

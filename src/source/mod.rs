@@ -1,8 +1,9 @@
-//! Repositories: what a remote has ([`ask`]), getting it ([`fetch`]), one mirror per URL, what lies
-//! between two commits, and the poller that does all of it at intervals. The network is the `git`
-//! binary's, in a child that ends at its deadline; everything local is git2. Nothing is decided here
-//! about what a new commit starts: that is the core's.
+//! Repositories: what remotes have and getting it ([`Remotes`]), one mirror per URL, what lies between two
+//! commits, and the poller that does all of it at intervals. Asking over http is one small request of our
+//! own; the rest of the network is the `git` binary's, in a child that ends at its deadline; everything
+//! local is git2. Nothing is decided here about what a new commit starts: that is the core's.
 
+mod access;
 mod child;
 mod clean;
 mod error;
@@ -13,14 +14,19 @@ mod origin;
 mod poll;
 mod poller;
 mod remote;
+mod remotes;
+mod scope;
 mod seed;
+mod smart;
+pub mod wire;
 
-pub use child::Access;
+pub use access::Access;
 pub use error::SourceError;
-pub use fetch::{fetch, fetch_with};
 pub use history::answer;
 pub use mirror::{Mirror, Mirrors};
-pub use poll::{Target, poll_once};
+pub use poll::{Target, Tools, poll_once};
 pub use poller::{Poller, PollerHandle};
-pub use remote::{Remote, ask, ask_with};
+pub use remote::Remote;
+pub use remotes::Remotes;
+pub use scope::Scope;
 pub use seed::{Author, Seed};

@@ -80,6 +80,20 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// `https://HOST:PORT/`, all that a login is for.
+    pub(super) fn server(&self) -> String {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let scheme = self.way.protocol();
+        format!("{scheme}://{}/", rest.split('/').next().unwrap_or_default())
+    }
+
+    /// Whether what is sent there stays on this host.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.place == "localhost" || self.place.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
 /// The host of `[user@]host[:port]`.
 fn host(authority: &str, may_have_user: bool) -> Result<&str, &'static str> {
     let plain = |text: &str| {

@@ -10,22 +10,22 @@ use tokio::sync::Semaphore;
 
 use super::clean;
 use super::error::SourceError;
-use super::fetch::fetch;
 use super::mirror::{Mirror, Mirrors};
 use super::origin;
-use super::remote::{Remote, ask};
-use crate::model::catalog::Pipeline;
+use super::remote::Remote;
+use super::remotes::Remotes;
+use super::scope::Scope;
+use crate::model::catalog::{Address, Pipeline};
 use crate::model::commit::{CommitId, RefName};
 use crate::model::event::{Event, HeadSeen, PollAnswer};
 use crate::model::glob;
-use crate::model::job::RefFilter;
 use crate::model::name::PipelineName;
 
 /// A pipeline that is to be told of its repository.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub pipeline: Arc<Pipeline>,
-    pub url: String,
+    pub at: Address,
     pub every: Duration,
     /// Commits of the last sightings of each ref, newest last: the last one is the current tip.
     pub known: BTreeMap<RefName, Vec<CommitId>>,
@@ -33,7 +33,13 @@ pub struct Target {
     pub head: Option<RefName>,
 }
 
-/// How long the two children may take.
+/// With what, and how long asking and fetching may take.
+#[derive(Clone)]
+pub struct Tools {
+    pub mirrors: Mirrors,
+    pub remotes: Remotes,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadlines {
     pub(super) ask: Duration,
@@ -44,7 +50,16 @@ pub(super) struct Deadlines {
 pub(super) struct Looked {
     pub(super) looks: Vec<Look>,
     /// What the remote said; `None` where it, or its fetch, failed.
-    pub(super) remote: Option<Arc<Remote>>,
+    pub(super) remote: Option<Arc<Said>>,
+}
+
+/// What a remote said, and what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) remote: Remote,
+    pub(super) scope: Scope,
+    /// All its branches, where a name that is wanted is not among those that were asked for.
+    others: Vec<RefName>,
 }
 
 /// What it gave for one pipeline.
@@ -68,22 +83,22 @@ impl Look {
 }
 
 /// Looks once and says what is new. Fetching may take ten times `deadline`.
-pub async fn poll_once(mirrors: &Mirrors, url: &str, targets: &[Target], deadline: Duration) -> Vec<Event> {
+pub async fn poll_once(tools: &Tools, at: &Address, targets: &[Target], deadline: Duration) -> Vec<Event> {
     let deadlines = Deadlines { ask: deadline, fetch: deadline.saturating_mul(10) };
-    let looked = look(mirrors, url, targets, deadlines, None).await;
+    let looked = look(tools, at, targets, deadlines, None).await;
     let told = looked.looks.into_iter().filter(|look| look.news || look.trouble.is_some());
     told.flat_map(Look::events).collect()
 }
 
 /// `last`: what the remote said the time before, where its tags need not be looked at again.
 pub(super) async fn look(
-    mirrors: &Mirrors,
-    url: &str,
+    tools: &Tools,
+    at: &Address,
     targets: &[Target],
     deadlines: Deadlines,
-    last: Option<&Remote>,
+    last: Option<&Said>,
 ) -> Looked {
-    let targets: Arc<[Target]> = targets.iter().filter(|target| target.url == url).cloned().collect();
+    let targets: Arc<[Target]> = targets.iter().filter(|target| target.at == *at).cloned().collect();
     let all_failed = |error: &SourceError| {
         let failed = |target: &Target| Look {
             pipeline: target.pipeline.name.clone(),
@@ -96,43 +111,69 @@ pub(super) async fn look(
     let mut tries = 0;
     loop {
         tries += 1;
-        let remote = match in_place(ASK_USUAL, ask(url, deadlines.ask)).await {
-            Ok(remote) => Arc::new(remote),
+        let said = match in_place(ASK_USUAL, ask(tools, at, &targets, deadlines.ask, last)).await {
+            Ok(said) => said,
             Err(error) => return all_failed(&error),
         };
-        let all_tags = last.is_none_or(|last| *last != *remote);
-        let problem = get(mirrors, url, &targets, &remote, deadlines.fetch, all_tags).await.err();
+        let all_tags = last.is_none_or(|last| *last != *said);
+        let problem = get(tools, at, &targets, &said, deadlines, all_tags).await.err();
         let again = match &problem {
-            Some(error) => mended(mirrors, url, error, deadlines.fetch).await,
+            Some(error) => mended(&tools.mirrors, at, error, deadlines.fetch).await,
             None => false,
         };
         if again && tries < TRIES {
             continue;
         }
-        let (of, at, targets, asked) = (mirrors.clone(), url.to_owned(), targets.clone(), remote.clone());
+        let (of, place, targets, asked) = (tools.mirrors.clone(), at.clone(), targets.clone(), said.clone());
         let failed = problem.is_some();
-        match blocking(move || report(&of.open(&at)?, &at, &targets, &asked, problem.as_ref())).await {
-            Ok(looks) => return Looked { looks, remote: (!failed).then_some(remote) },
-            Err(error) if tries < TRIES && mended(mirrors, url, &error, deadlines.fetch).await => {}
+        match blocking(move || report(&of.open(&place)?, &place.url, &targets, &asked, problem.as_ref())).await {
+            Ok(looks) => return Looked { looks, remote: (!failed).then_some(said) },
+            Err(error) if tries < TRIES && mended(&tools.mirrors, at, &error, deadlines.fetch).await => {}
             Err(error) => return all_failed(&error),
         }
     }
 }
 
+/// Asks what the targets follow; only where a branch is missing, what there is in its place.
+async fn ask(
+    tools: &Tools,
+    at: &Address,
+    targets: &[Target],
+    deadline: Duration,
+    last: Option<&Said>,
+) -> Result<Arc<Said>, SourceError> {
+    let scope = Scope::of(targets.iter().map(|target| target.pipeline.as_ref()));
+    let (remote, scope) = tools.remotes.ask(at, &scope, deadline).await?;
+    if let Some(last) = last.filter(|last| last.scope == scope && last.remote == remote) {
+        return Ok(Arc::new(last.clone()));
+    }
+    let missing = |target: &Target| !missing_names(&target.pipeline, &remote).is_empty() || lost_head(target, &remote);
+    let mut others = Vec::new();
+    if !scope.has_all_branches() && targets.iter().any(missing) {
+        let (all, _) = tools.remotes.ask(at, &scope.with_all_branches(), deadline).await?;
+        others = all.refs.into_keys().filter(|name| !name.is_tag()).collect();
+    }
+    Ok(Arc::new(Said { remote, scope, others }))
+}
+
+fn lost_head(target: &Target, remote: &Remote) -> bool {
+    remote.head.is_none() && follows_head(&target.pipeline)
+}
+
 const TRIES: u32 = 3;
 
 /// Does what can be done about an error; true: it is worth looking again, now.
-async fn mended(mirrors: &Mirrors, url: &str, error: &SourceError, deadline: Duration) -> bool {
-    let (mirrors, url, error) = (mirrors.clone(), url.to_owned(), error.clone());
+async fn mended(mirrors: &Mirrors, at: &Address, error: &SourceError, deadline: Duration) -> bool {
+    let (mirrors, at, error) = (mirrors.clone(), at.clone(), error.clone());
     let done = blocking(move || match error {
         // It went away between asking and fetching.
         SourceError::RefGone { .. } => Ok(true),
-        SourceError::Locked { .. } => mirrors.open(&url).map(|mirror| mirror.sweep(deadline)).map(|()| false),
-        SourceError::Damaged { by_git, .. } if !mirrors.mend(&url)? => {
+        SourceError::Locked { .. } => mirrors.open(&at).map(|mirror| mirror.sweep(deadline)).map(|()| false),
+        SourceError::Damaged { by_git, .. } if !mirrors.mend(&at)? => {
             // Only git's own word is enough to fetch everything anew: libgit2 also stumbles over commits
             // that git can read.
             if by_git {
-                mirrors.renew(&url)?;
+                mirrors.renew(&at)?;
             }
             Ok(by_git)
         }
@@ -173,29 +214,43 @@ async fn blocking<T: Send + 'static>(
 
 /// Brings into the mirror what the targets watch and it does not have.
 async fn get(
-    mirrors: &Mirrors,
-    url: &str,
+    tools: &Tools,
+    at: &Address,
     targets: &Arc<[Target]>,
-    remote: &Arc<Remote>,
-    deadline: Duration,
+    said: &Arc<Said>,
+    deadlines: Deadlines,
     all_tags: bool,
 ) -> Result<(), SourceError> {
-    let (for_survey, targets, asked, at) = (mirrors.clone(), targets.clone(), remote.clone(), url.to_owned());
-    let wanted = blocking(move || survey(&for_survey.open(&at)?, &targets, &asked, all_tags)).await?;
+    let (mirrors, watching, asked, place) = (tools.mirrors.clone(), targets.clone(), said.clone(), at.clone());
+    let wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, all_tags)).await?;
     if wanted.is_empty() {
         return Ok(());
     }
-    in_place(FETCH_USUAL, fetch(&mirrors.path(url), url, &wanted, deadline)).await
+    let mut wanted = wanted;
+    if !said.scope.has_all_tags() {
+        // Something is new: now the tags of its history are worth their list.
+        let scope = said.scope.with_all_tags();
+        let (remote, scope) = in_place(ASK_USUAL, tools.remotes.ask(at, &scope, deadlines.ask)).await?;
+        let asked = Arc::new(Said { remote, scope, others: Vec::new() });
+        let (mirrors, watching, place) = (tools.mirrors.clone(), targets.clone(), at.clone());
+        wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, true)).await?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+    }
+    let mirror = tools.mirrors.path(at);
+    in_place(FETCH_USUAL, tools.remotes.fetch(at, &mirror, &wanted, deadlines.fetch)).await
 }
 
 /// What is to be fetched.
-fn survey(mirror: &Mirror, targets: &[Target], remote: &Remote, all_tags: bool) -> Result<Vec<RefName>, SourceError> {
+fn survey(mirror: &Mirror, targets: &[Target], said: &Said, all_tags: bool) -> Result<Vec<RefName>, SourceError> {
+    let remote = &said.remote;
     let missing = |(name, id): &(&RefName, &CommitId)| mirror.tip(name).as_ref() != Some(*id);
     let watched = |name: &RefName| targets.iter().any(|target| target.pipeline.watches(name, remote.head.as_ref()));
     let heads = remote.refs.iter().filter(|(name, _)| watched(name)).filter(missing).map(|(name, _)| name.clone());
     let mut wanted: BTreeSet<RefName> = heads.collect();
     if (all_tags || !wanted.is_empty()) && !remote.refs.is_empty() {
-        mirror.tidy(remote)?;
+        mirror.tidy(remote, &said.scope)?;
         wanted.extend(mirror.missing_tags(remote));
     }
     Ok(wanted.into_iter().collect())
@@ -207,12 +262,13 @@ fn report(
     mirror: &Mirror,
     url: &str,
     targets: &[Target],
-    remote: &Remote,
+    said: &Said,
     problem: Option<&SourceError>,
 ) -> Result<Vec<Look>, SourceError> {
+    let remote = &said.remote;
     let one = |target: &Target| {
         let pipeline = target.pipeline.name.clone();
-        let emptied = remote.refs.is_empty() && !target.known.is_empty();
+        let emptied = remote.refs.is_empty() && said.others.is_empty() && !target.known.is_empty();
         let seen = if emptied {
             Err(SourceError::Emptied { url: origin::shown(url) })
         } else {
@@ -220,7 +276,7 @@ fn report(
         };
         match seen {
             Ok((heads, news)) => {
-                let trouble = missing_branches(&target.pipeline, url, remote);
+                let trouble = missing_branches(&target.pipeline, url, said);
                 let answer = Some(PollAnswer { head: remote.head.clone(), heads, standings: Vec::new() });
                 Ok(Look { pipeline, answer, trouble, news })
             }
@@ -275,18 +331,23 @@ fn heads(
 const BETWEEN_MAX: usize = 200;
 
 /// What the job file names plainly and the remote does not have.
-fn missing_branches(pipeline: &Pipeline, url: &str, remote: &Remote) -> Option<String> {
-    let url = origin::shown(url);
-    let branches = || remote.refs.keys().filter(|name| !name.is_tag());
-    let repo = pipeline.repo.iter().map(|repo| &repo.refs);
-    let filters: Vec<&RefFilter> = repo.chain(pipeline.jobs.values().map(|job| &job.definition.refs)).collect();
-    let named = filters.iter().filter_map(|filter| filter.branches.as_ref()).flatten();
+fn missing_names<'a>(pipeline: &'a Pipeline, remote: &Remote) -> BTreeSet<&'a str> {
+    let named = pipeline.filters().filter_map(|filter| filter.branches.as_ref()).flatten();
     let there = |name: &str| RefName::branch(name).is_ok_and(|name| remote.refs.contains_key(&name));
-    let missing: BTreeSet<&str> =
-        named.map(String::as_str).filter(|name| glob::is_plain(name) && !there(name)).collect();
+    named.map(String::as_str).filter(|name| glob::is_plain(name) && !there(name)).collect()
+}
+
+fn follows_head(pipeline: &Pipeline) -> bool {
+    pipeline.filters().any(|filter| filter.branches.is_none() && filter.tags.is_empty())
+}
+
+fn missing_branches(pipeline: &Pipeline, url: &str, said: &Said) -> Option<String> {
+    let (url, remote) = (origin::shown(url), &said.remote);
+    let all: BTreeSet<&RefName> = remote.refs.keys().filter(|name| !name.is_tag()).chain(said.others.iter()).collect();
+    let branches = || all.iter().copied();
+    let missing = missing_names(pipeline, remote);
     let Some(first) = missing.first() else {
-        let follows_head = filters.iter().any(|filter| filter.branches.is_none() && filter.tags.is_empty());
-        let lost = follows_head && remote.head.is_none() && branches().next().is_some();
+        let lost = follows_head(pipeline) && remote.head.is_none() && !all.is_empty();
         let has = has(branches(), "main");
         return lost.then(|| format!("HEAD of {url} points to no branch: name `branches` in [repo]; {has}"));
     };

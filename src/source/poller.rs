@@ -1,5 +1,5 @@
-//! When repositories are looked at: one task per URL however many pipelines use it, so that a server
-//! which hangs delays nobody else. Failing ones are asked ever less often, a poke asks now. What was
+//! When repositories are looked at: one task per URL and credential however many pipelines use it, so that
+//! a server which hangs delays nobody else. Failing ones are asked ever less often, a poke asks now. What was
 //! said once is not said again; what the pipeline does not seem to have heard is, after a while.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +11,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
-use super::mirror::Mirrors;
-use super::poll::{Deadlines, Look, Target, look};
-use super::remote::Remote;
-use crate::model::catalog::Pipeline;
+use super::poll::{Deadlines, Look, Said, Target, Tools, look};
+use crate::model::catalog::{Address, Pipeline};
 use crate::model::commit::{CommitId, RefName};
 use crate::model::event::Event;
 use crate::model::name::PipelineName;
@@ -32,19 +30,19 @@ type Targets = watch::Receiver<Arc<Vec<Target>>>;
 
 /// Looks at all repositories at their intervals.
 pub struct Poller<T> {
-    mirrors: Mirrors,
+    tools: Tools,
     targets: Targets,
     tell: T,
-    urls: BTreeMap<String, Urls>,
+    sites: BTreeMap<Address, Asked>,
 }
 
-/// The task of one URL; dropped, it ends, and its children with it.
-struct Urls {
+/// The task of one repository; dropped, it ends, and its children with it.
+struct Asked {
     poke: Arc<Notify>,
     task: AbortHandle,
 }
 
-impl Drop for Urls {
+impl Drop for Asked {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -72,9 +70,9 @@ impl Drop for PollerHandle {
 impl<T: Fn(Event) + Send + Sync + Clone + 'static> Poller<T> {
     /// Starts looking at the `targets`, which may change at any time; `tell` hears what is seen. Needs
     /// a tokio runtime around it.
-    pub fn start(mirrors: Mirrors, targets: Targets, tell: T) -> PollerHandle {
+    pub fn start(tools: Tools, targets: Targets, tell: T) -> PollerHandle {
         let (pokes, poked) = mpsc::unbounded_channel();
-        let poller = Self { mirrors, targets, tell, urls: BTreeMap::new() };
+        let poller = Self { tools, targets, tell, sites: BTreeMap::new() };
         PollerHandle { pokes, task: tokio::spawn(poller.run(poked)) }
     }
 
@@ -92,16 +90,16 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Poller<T> {
         }
     }
 
-    /// One task for each URL that is wanted, none for others.
+    /// One task for each repository that is wanted, none for others.
     fn follow(&mut self, targets: &[Target]) {
-        let wanted: BTreeSet<&str> = targets.iter().map(|target| target.url.as_str()).collect();
-        self.urls.retain(|url, _| wanted.contains(url.as_str()));
-        let new: Vec<&str> = wanted.into_iter().filter(|url| !self.urls.contains_key(*url)).collect();
-        for url in &new {
+        let wanted: BTreeSet<&Address> = targets.iter().map(|target| &target.at).collect();
+        self.sites.retain(|at, _| wanted.contains(at));
+        let new: Vec<&Address> = wanted.into_iter().filter(|at| !self.sites.contains_key(at)).collect();
+        for at in &new {
             let poke = Arc::new(Notify::new());
             let site = Site {
-                url: (*url).to_owned(),
-                mirrors: self.mirrors.clone(),
+                at: (*at).clone(),
+                tools: self.tools.clone(),
                 targets: self.targets.clone(),
                 poke: poke.clone(),
                 tell: self.tell.clone(),
@@ -110,24 +108,24 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Poller<T> {
                 last: None,
                 failures: 0,
             };
-            let task = tokio::spawn(site.run(first_wait(url, new.len()))).abort_handle();
-            self.urls.insert((*url).to_owned(), Urls { poke, task });
+            let task = tokio::spawn(site.run(first_wait(at, new.len()))).abort_handle();
+            self.sites.insert((*at).clone(), Asked { poke, task });
         }
     }
 
     fn poke(&self, targets: &[Target], pipeline: &PipelineName) {
-        let urls = targets.iter().filter(|target| target.pipeline.name == *pipeline).map(|target| &target.url);
-        urls.filter_map(|url| self.urls.get(url)).for_each(|site| site.poke.notify_one());
+        let its = targets.iter().filter(|target| target.pipeline.name == *pipeline).map(|target| &target.at);
+        its.filter_map(|at| self.sites.get(at)).for_each(|site| site.poke.notify_one());
     }
 }
 
 /// At once where there are few; else up to five seconds, by the URL, so the same after each start.
-fn first_wait(url: &str, new: usize) -> Duration {
+fn first_wait(at: &Address, new: usize) -> Duration {
     if new <= AT_ONCE {
         return Duration::ZERO;
     }
     let spread = u64::try_from(new).unwrap_or(u64::MAX).saturating_mul(25).min(5000);
-    let hash = Sha256::digest(url).iter().take(7).fold(0_u64, |sum, &byte| (sum << 8) | u64::from(byte));
+    let hash = Sha256::digest(at.key()).iter().take(7).fold(0_u64, |sum, &byte| (sum << 8) | u64::from(byte));
     Duration::from_millis(hash % spread)
 }
 
@@ -140,17 +138,17 @@ struct Told {
     at: Instant,
 }
 
-/// One URL.
+/// One repository.
 struct Site<T> {
-    url: String,
-    mirrors: Mirrors,
+    at: Address,
+    tools: Tools,
     targets: Targets,
     poke: Arc<Notify>,
     tell: T,
     /// The pipelines as they were at the last look: a changed one is looked at now.
     seen: BTreeMap<PipelineName, Arc<Pipeline>>,
     told: BTreeMap<PipelineName, Told>,
-    last: Option<Arc<Remote>>,
+    last: Option<Arc<Said>>,
     failures: u32,
 }
 
@@ -184,7 +182,7 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
     /// Mine of all targets, as they are now.
     fn mine(&mut self) -> Vec<Target> {
         let all = self.targets.borrow_and_update().clone();
-        all.iter().filter(|target| target.url == self.url).cloned().collect()
+        all.iter().filter(|target| target.at == self.at).cloned().collect()
     }
 
     /// Whether a pipeline came or its file changed since the last look.
@@ -207,7 +205,7 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
 
     async fn look(&mut self) {
         let mine = self.mine();
-        let looked = look(&self.mirrors, &self.url, &mine, DEADLINES, self.last.as_deref()).await;
+        let looked = look(&self.tools, &self.at, &mine, DEADLINES, self.last.as_deref()).await;
         self.failures = if looked.remote.is_some() { 0 } else { self.failures.saturating_add(1) };
         self.last = looked.remote;
         self.seen = mine.into_iter().map(|target| (target.pipeline.name.clone(), target.pipeline)).collect();

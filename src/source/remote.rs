@@ -1,17 +1,18 @@
-//! Asking a remote what it has: `git ls-remote`, read strictly and within bounds. Refs other than
+//! What a remote has, and asking it by `git ls-remote`, read strictly and within bounds. Refs other than
 //! branches and tags are passed over, and so are names that git itself would not accept.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::child::{self, Access, Call};
+use super::access::Access;
+use super::child::{self, Call};
 use super::clean;
 use super::error::SourceError;
 use super::origin::{self, Origin, Way};
 use crate::model::commit::{CommitId, RefName};
 
 /// Some 700,000 refs.
-const ANSWER_MAX: usize = 64 << 20;
+pub(super) const ANSWER_MAX: usize = 64 << 20;
 
 /// What a repository has now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,30 +23,21 @@ pub struct Remote {
     pub refs: BTreeMap<RefName, CommitId>,
 }
 
-/// Asks `url` what it has. An empty repository is a good answer.
+/// Asks by the git binary.
 ///
 /// # Errors
 /// If the repository gives no answer in time.
-pub async fn ask(url: &str, deadline: Duration) -> Result<Remote, SourceError> {
-    ask_with(url, &Access::default(), deadline).await
-}
-
-/// The same, with a key and known hosts of its own.
-///
-/// # Errors
-/// As [`ask`].
-pub async fn ask_with(url: &str, access: &Access, deadline: Duration) -> Result<Remote, SourceError> {
-    let origin = Origin::parse(url)?;
-    let answer = child::run(listing(&origin, access, false, deadline)).await?.stdout;
+pub(super) async fn list(origin: &Origin, access: &Access, deadline: Duration) -> Result<Remote, SourceError> {
+    let answer = child::run(listing(origin, access, false, deadline)).await?.stdout;
     if answer.is_empty() && matches!(origin.way, Way::Http | Way::Https) {
         // Any web page of one line passes for an empty repository of the oldest protocol: look whether
         // git spoke to git.
-        let said = child::run(listing(&origin, access, true, deadline)).await?.stderr;
+        let said = child::run(listing(origin, access, true, deadline)).await?.stderr;
         if !said.windows(PACKET.len()).any(|window| window == PACKET) {
-            return Err(SourceError::Nonsense { url: origin::shown(url), line: "it is no git server".into() });
+            return Err(SourceError::Nonsense { url: origin::shown(&origin.url), line: "it is no git server".into() });
         }
     }
-    parse(&answer).map_err(|line| SourceError::Nonsense { url: origin::shown(url), line })
+    parse(&answer).map_err(|line| SourceError::Nonsense { url: origin::shown(&origin.url), line })
 }
 
 const PACKET: &[u8] = b" packet: ";

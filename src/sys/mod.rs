@@ -11,6 +11,8 @@ pub mod host;
 pub mod inotify;
 /// One process at a time: an exclusive lock on a file.
 pub mod lock;
+/// Files that lie in memory only.
+pub mod memfile;
 /// What the allocator keeps.
 pub mod memory;
 /// Starting processes, waiting for them, ending a whole tree.

@@ -232,6 +232,7 @@ impl Plan {
     fn pipeline(&self, name: &str, definitions: &[Definition]) -> Pipeline {
         let repo = definitions[0].repo.as_ref().map(|repo| Repo {
             url: repo.url.clone(),
+            credential: None,
             refs: definitions[0].refs.clone(),
             poll: Seconds::minutes(1),
             quiet: Seconds(self.quiet),

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use shipbell::source::{SourceError, ask, fetch};
+use shipbell::model::catalog::Address;
+use shipbell::source::SourceError;
 
-use crate::world::{LONG, Origin, World, head, id};
+use crate::world::{LONG, Origin, World, ask, fetch, head, id};
 
 fn script(path: &Path, canary: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -65,7 +66,7 @@ async fn a_path_that_a_shell_would_run() {
     let one = origin.commit("main", "one");
     let remote = ask(&origin.url(), LONG).await.unwrap();
     assert_eq!(remote.refs.get(&head("main")), Some(&id(one)));
-    let mirror = world.mirrors.open(&origin.url()).unwrap();
+    let mirror = world.tools.mirrors.open(&Address::open(&origin.url())).unwrap();
     fetch(mirror.path(), &origin.url(), &[head("main")], LONG).await.unwrap();
     assert!(mirror.has(&id(one)) && !canary.exists() && !Path::new("/canary").exists());
 }
@@ -122,7 +123,7 @@ async fn asks_and_fetches_where_told() {
     assert_eq!(remote.refs.len(), 1);
     let dir = tempfile::tempdir().unwrap();
     let mirrors = shipbell::source::Mirrors::new(dir.path(), b"key").unwrap();
-    let mirror = mirrors.open(&url).unwrap();
+    let mirror = mirrors.open(&Address::open(&url)).unwrap();
     fetch(mirror.path(), &url, &[head("main")], LONG).await.unwrap();
     println!("asked and fetched");
 }

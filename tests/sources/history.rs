@@ -114,12 +114,12 @@ async fn questions_are_answered_or_refused_with_the_reason() {
     world.news().await;
     let pipeline = world.target.pipeline.name.clone();
     let question = Question { pipeline, base: one, head: two };
-    let url = world.target.url.clone();
-    assert_eq!(answer(&world.mirrors, &url, &question).unwrap().relation, Relation::Newer);
+    let at = world.target.at.clone();
+    assert_eq!(answer(&world.tools.mirrors, &at, &question).unwrap().relation, Relation::Newer);
     let missing = "1".repeat(40);
     let question = Question { head: shipbell::model::commit::CommitId::new(&missing).unwrap(), ..question };
-    let why = answer(&world.mirrors, &url, &question).unwrap_err();
+    let why = answer(&world.tools.mirrors, &at, &question).unwrap_err();
     assert_eq!(why, format!("the commit {missing} is not in the mirror of this repository"));
     let question = Question { head: shipbell::model::commit::CommitId::new(&"a".repeat(64)).unwrap(), ..question };
-    assert!(answer(&world.mirrors, &url, &question).is_err());
+    assert!(answer(&world.tools.mirrors, &at, &question).is_err());
 }

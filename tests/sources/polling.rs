@@ -11,7 +11,7 @@ use shipbell::model::name::PipelineName;
 use shipbell::source::{Poller, PollerHandle, Target};
 use tokio::sync::{mpsc, watch};
 
-use crate::servers::{processes_with, silent};
+use crate::servers::{processes_with, silent_at};
 use crate::world::{World, head, id, learn, on, target};
 
 /// A running poller, and a core that learns from it if it is told to.
@@ -26,7 +26,7 @@ impl Robot {
         let (sender, events) = mpsc::unbounded_channel();
         let (targets, receiver) = watch::channel(Arc::new(targets));
         let tell = move |event| drop(sender.send(event));
-        Self { poller: Poller::start(world.mirrors.clone(), receiver, tell), targets, events }
+        Self { poller: Poller::start(world.tools.clone(), receiver, tell), targets, events }
     }
 
     async fn next(&mut self) -> Event {
@@ -179,12 +179,16 @@ async fn one_question_for_all_pipelines_of_a_url_and_ever_fewer_while_it_fails()
 async fn servers_that_hang_delay_nobody_and_end_with_the_poller() {
     let world = World::new(&["main"], &[]);
     world.origin.commit("main", "one");
-    let hanging: Vec<_> = (0..4).map(|_| silent()).collect();
-    let mut targets: Vec<Target> = hanging
-        .iter()
-        .enumerate()
-        .map(|(n, (_, port))| target(&format!("h{n}"), &format!("http://127.0.0.1:{port}/x.git"), &["main"], &[]))
-        .collect();
+    // Hosts of their own: over ssh one host is asked one question at a time.
+    let hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"];
+    let hanging: Vec<_> = hosts.iter().map(|host| (host, silent_at(host).0)).collect();
+    let ways = |(host, listener): &(&&str, TcpListener)| {
+        let port = listener.local_addr().unwrap().port();
+        [format!("ssh://me@{host}:{port}/x.git"), format!("http://{host}:{port}/x.git")]
+    };
+    let urls = hanging.iter().flat_map(ways);
+    let mut targets: Vec<Target> =
+        urls.enumerate().map(|(n, url)| target(&format!("h{n}"), &url, &["main"], &[])).collect();
     targets.push(world.target.clone());
     let mut robot = Robot::start(&world, targets);
     let (name, answer) = robot.polled().await;
@@ -194,7 +198,8 @@ async fn servers_that_hang_delay_nobody_and_end_with_the_poller() {
     world.origin.commit("main", "two");
     robot.polled().await;
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    let left = || hanging.iter().flat_map(|(_, port)| processes_with(&format!(":{port}/"))).count();
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let left = || hanging.iter().flat_map(|(_, one)| processes_with(&format!(":{}/", port(one)))).count();
     assert!(left() >= 4);
     drop(robot.poller);
     let began = Instant::now();

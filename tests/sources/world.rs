@@ -6,15 +6,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use git2::{Oid, Repository, Signature};
-use shipbell::model::catalog::{Pipeline, PipelineState, Repo};
+use shipbell::credentials::Credentials;
+use shipbell::model::catalog::{Address, Pipeline, PipelineState, Repo};
 use shipbell::model::commit::{CommitId, RefName};
 use shipbell::model::event::{Event, HeadSeen, PollAnswer};
 use shipbell::model::job::RefFilter;
 use shipbell::model::name::PipelineName;
 use shipbell::model::time::Seconds;
-use shipbell::source::{Mirror, Mirrors, Target, poll_once};
+use shipbell::source::{Mirror, Mirrors, Remote, Remotes, Scope, SourceError, Target, Tools, poll_once};
+use shipbell::web::Client;
 
 pub const LONG: Duration = Duration::from_secs(30);
+
+/// Remotes that are asked with the credentials of a directory.
+pub fn remotes(credentials: &Path) -> Remotes {
+    Remotes::new(Client::new(), Credentials::new(credentials))
+}
+
+/// Asks what there is, without a credential.
+pub async fn ask(url: &str, deadline: Duration) -> Result<Remote, SourceError> {
+    remotes(Path::new("/nonexistent"))
+        .ask(&Address::open(url), &Scope::default(), deadline)
+        .await
+        .map(|(remote, _)| remote)
+}
+
+/// Fetches without a credential.
+pub async fn fetch(mirror: &Path, url: &str, refs: &[RefName], deadline: Duration) -> Result<(), SourceError> {
+    remotes(Path::new("/nonexistent")).fetch(&Address::open(url), mirror, refs, deadline).await
+}
 
 pub fn head(branch: &str) -> RefName {
     RefName::branch(branch).unwrap()
@@ -118,6 +138,7 @@ pub fn pipeline(name: &str, url: &str, branches: &[&str], tags: &[&str]) -> Arc<
         description: None,
         repo: Some(Repo {
             url: url.to_owned(),
+            credential: None,
             refs: RefFilter { branches, tags: list(tags) },
             poll: Seconds(60),
             quiet: Seconds(0),
@@ -131,7 +152,7 @@ pub fn pipeline(name: &str, url: &str, branches: &[&str], tags: &[&str]) -> Arc<
 pub fn target(name: &str, url: &str, branches: &[&str], tags: &[&str]) -> Target {
     Target {
         pipeline: pipeline(name, url, branches, tags),
-        url: url.to_owned(),
+        at: Address::open(url),
         every: Duration::from_secs(1),
         known: BTreeMap::new(),
         head: None,
@@ -154,7 +175,7 @@ pub fn learn(target: &mut Target, answer: &PollAnswer) {
 pub struct World {
     pub dir: tempfile::TempDir,
     pub origin: Origin,
-    pub mirrors: Mirrors,
+    pub tools: Tools,
     pub target: Target,
 }
 
@@ -163,16 +184,17 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let origin = Origin::new(&dir.path().join("origin.git"));
         let mirrors = Mirrors::new(&dir.path().join("mirrors"), b"a key").unwrap();
+        let tools = Tools { mirrors, remotes: remotes(&dir.path().join("credentials")) };
         let target = target("shop", &origin.url(), branches, tags);
-        Self { dir, origin, mirrors, target }
+        Self { dir, origin, tools, target }
     }
 
     pub fn mirror(&self) -> Mirror {
-        self.mirrors.open(&self.target.url).unwrap()
+        self.tools.mirrors.open(&self.target.at).unwrap()
     }
 
     pub async fn events(&self) -> Vec<Event> {
-        poll_once(&self.mirrors, &self.target.url, std::slice::from_ref(&self.target), LONG).await
+        poll_once(&self.tools, &self.target.at, std::slice::from_ref(&self.target), LONG).await
     }
 
     /// Polls and learns: the answer, if there was one, and what was wrong.

@@ -1,0 +1,142 @@
+//! All servers that are asked and fetched from: the one web client, what is known of how each server
+//! likes to be asked, and the turns of those that are asked over ssh. When one is asked is the poller's.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::time::Instant;
+
+use super::access::Access;
+use super::error::SourceError;
+use super::fetch;
+use super::origin::{Origin, Way};
+use super::remote::{self, Remote};
+use super::scope::Scope;
+use super::smart::{Asking, Manner};
+use crate::credentials::Credentials;
+use crate::model::catalog::Address;
+use crate::model::commit::RefName;
+use crate::web::Client;
+
+/// After so long a server that did not speak version 2 is tried again: it may have been upgraded.
+const MANNER_KEPT: Duration = Duration::from_secs(3600);
+const MANNERS_MAX: usize = 10_000;
+
+/// See the file's header; clones share everything.
+#[derive(Clone)]
+pub struct Remotes(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    credentials: Credentials,
+    manners: Mutex<HashMap<String, (Manner, Instant)>>,
+    /// One connection at a time per ssh host: servers take many for an attack.
+    turns: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
+}
+
+impl Remotes {
+    #[must_use]
+    pub fn new(client: Client, credentials: Credentials) -> Self {
+        Self(Arc::new(Inner { client, credentials, manners: Mutex::default(), turns: Mutex::default() }))
+    }
+
+    /// Asks what a repository has in `scope`, and gives what the answer covers: servers that are asked
+    /// otherwise than by `ls-refs` list everything. An empty repository is a good answer.
+    ///
+    /// # Errors
+    /// If there is no answer in time.
+    pub async fn ask(&self, at: &Address, scope: &Scope, deadline: Duration) -> Result<(Remote, Scope), SourceError> {
+        let until = Instant::now() + deadline;
+        let origin = Origin::parse(&at.url)?;
+        let access = self.access(at).await?;
+        if matches!(origin.way, Way::Http | Way::Https) {
+            let asking = Asking { client: &self.0.client, origin: &origin, access: &access, scope, deadline };
+            let known = self.manner(&at.url);
+            if known != Manner::Git {
+                let asked = tokio::time::timeout_at(until, asking.ask(known)).await;
+                let (manner, remote) = asked.map_err(|_| SourceError::timed_out("asking", &origin, deadline))??;
+                self.learn(&at.url, manner);
+                if let Some(remote) = remote {
+                    let covered = if manner == Manner::LsRefs { scope.clone() } else { Scope::default() };
+                    return Ok((remote, covered));
+                }
+            }
+        }
+        let _turn = self.turn(&origin, until, deadline).await?;
+        let remote = remote::list(&origin, &access, until.saturating_duration_since(Instant::now())).await?;
+        Ok((remote, Scope::default()))
+    }
+
+    /// Fetches `refs` into a mirror, and the tags that point into their history.
+    ///
+    /// # Errors
+    /// If the remote does not give them in time.
+    pub async fn fetch(
+        &self,
+        at: &Address,
+        mirror: &Path,
+        refs: &[RefName],
+        deadline: Duration,
+    ) -> Result<(), SourceError> {
+        let until = Instant::now() + deadline;
+        let origin = Origin::parse(&at.url)?;
+        let access = self.access(at).await?;
+        let _turn = self.turn(&origin, until, deadline).await?;
+        fetch::fetch(mirror, &origin, &access, refs, until.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Read anew each time: who replaces a credential need not tell anybody.
+    async fn access(&self, at: &Address) -> Result<Access, SourceError> {
+        let Some(name) = at.credential.clone() else { return Ok(Access::default()) };
+        let credentials = self.0.credentials.clone();
+        let read = tokio::task::spawn_blocking(move || Access::read(&credentials, &name)).await;
+        let read = read.map_err(|error| SourceError::Start(error.to_string()))?;
+        read.map_err(|bad| SourceError::Credential { why: bad.to_string() })
+    }
+
+    fn manner(&self, url: &str) -> Manner {
+        let manners = self.0.manners.lock().unwrap_or_else(PoisonError::into_inner);
+        manners
+            .get(url)
+            .filter(|(_, since)| since.elapsed() < MANNER_KEPT)
+            .map_or(Manner::LsRefs, |(manner, _)| *manner)
+    }
+
+    fn learn(&self, url: &str, manner: Manner) {
+        let mut manners = self.0.manners.lock().unwrap_or_else(PoisonError::into_inner);
+        if manner == Manner::LsRefs {
+            manners.remove(url);
+            return;
+        }
+        if manners.len() >= MANNERS_MAX {
+            manners.clear();
+        }
+        manners.entry(url.to_owned()).or_insert_with(|| (manner, Instant::now())).0 = manner;
+    }
+
+    async fn turn(
+        &self,
+        origin: &Origin,
+        until: Instant,
+        deadline: Duration,
+    ) -> Result<Option<OwnedMutexGuard<()>>, SourceError> {
+        if origin.way != Way::Ssh {
+            return Ok(None);
+        }
+        let turn = {
+            let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let known = turns.get(&origin.place).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let turn = Arc::default();
+                turns.insert(origin.place.clone(), Arc::downgrade(&turn));
+                turn
+            })
+        };
+        let held = tokio::time::timeout_at(until, turn.lock_owned()).await;
+        held.map(Some).map_err(|_| SourceError::timed_out("waiting to ask", origin, deadline))
+    }
+}
