@@ -39,8 +39,8 @@ bench: ## what a commit's way costs, beside floors; figures are in docs/performa
 bench-clock: ## what the clock costs, beside floors and peers; PARTS="start crowd all rest files ledger"
 	$(CARGO) bench --locked --bench clock -- $(PARTS)
 
-fuzz: ## random texts as schedules and as what is imported, guided by coverage; needs cargo-fuzz and a nightly toolchain
+fuzz: ## random texts as schedules, imports and web hooks, guided by coverage; needs cargo-fuzz and a nightly toolchain
 	@command -v cargo-fuzz >/dev/null || { echo "make fuzz: cargo-fuzz is missing: cargo install cargo-fuzz," \
 	  "rustup toolchain install nightly. (make test has a short form that needs neither.)" >&2; exit 1; }
-	cd fuzz && for target in schedule importers; do \
+	cd fuzz && for target in schedule importers hook; do \
 	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SHIPBELL_FUZZ_SECONDS) || exit 1; done

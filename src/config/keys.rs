@@ -23,6 +23,7 @@ pub enum Place {
     Mail,
     Person,
     HostLimits,
+    Forge,
 }
 
 /// What becomes of a key.
@@ -102,6 +103,11 @@ fn keys(place: Place) -> &'static [Key] {
             ("totp", NotYet(BY_ENVIRONMENT)),
         ],
         Place::HostLimits => &[("slots", Works), ("disk-floor", Works)],
+        Place::Forge => &[
+            ("url", Works),
+            ("webhook-credential", Works),
+            ("credential", NotYet("call the host's API in an `always` step")),
+        ],
     }
 }
 
@@ -145,9 +151,9 @@ const SETTINGS: &[Key] = &[
     ("limits", Works),
     ("defaults", Works),
     ("retention", NotYet("history and logs are kept")),
-    ("github", NotYet("repositories are polled")),
-    ("gitlab", NotYet("repositories are polled")),
-    ("gitea", NotYet("repositories are polled")),
+    ("github", Works),
+    ("gitlab", Works),
+    ("gitea", Works),
 ];
 
 const LIMITS: &[Key] = &[
@@ -304,7 +310,7 @@ fn unknown(entry: &Entry, table: &Table, place: Place, first_header: Option<&Tab
 /// Where a key that is right elsewhere belongs.
 fn home_of(name: &str, here: Place, first_header: Option<&Table>) -> Option<String> {
     let has = |place: Place| place != here && works_in(place).any(|key| key == name);
-    let in_settings = matches!(here, Place::Settings | Place::Mail | Place::Person | Place::HostLimits);
+    let in_settings = matches!(here, Place::Settings | Place::Mail | Place::Person | Place::HostLimits | Place::Forge);
     if in_settings {
         return match name {
             _ if has(Place::Settings) && here != Place::Settings => Some(match first_header {
@@ -316,6 +322,7 @@ fn home_of(name: &str, here: Place, first_header: Option<&Table>) -> Option<Stri
             _ if has(Place::Mail) => Some("this is a key of [mail]".into()),
             _ if has(Place::HostLimits) => Some("this is a key of [limits]".into()),
             _ if has(Place::Person) => Some("this is a key of [person.NAME]".into()),
+            _ if has(Place::Forge) => Some("this is a key of [github], [gitlab] or [gitea]".into()),
             "job" | "repo" | "init" => Some("this belongs in a job file, jobs.d/NAME.toml".into()),
             _ => None,
         };

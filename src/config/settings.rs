@@ -10,6 +10,7 @@ use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake, Source};
 use crate::config::tree::{self, Data, Entry, Table};
 use crate::model::catalog::{Catalog, Mail, MailTls, Person, Settings, Transport};
+use crate::model::forge::{Forge, ForgeSettings};
 use crate::model::name::{JobKey, JobName, PersonName, PipelineName};
 
 /// What every job file is read against.
@@ -69,6 +70,14 @@ fn read_table(table: &Table, shared: &mut Shared, f: &Findings) {
     }
     if let Some(table) = get("mail").and_then(|entry| entry.table("[mail]", f)) {
         shared.settings.mail = mail(table, first_header, f);
+    }
+    for forge in Forge::ALL {
+        let like = format!("[{forge}]");
+        if let Some(table) = get(forge.word()).and_then(|entry| entry.table(&like, f))
+            && let Some(settings) = forge_settings(*forge, table, first_header, f)
+        {
+            shared.settings.forges.insert(*forge, settings);
+        }
     }
     if let Some(table) = get("limits").and_then(|entry| entry.table("[limits]", f)) {
         keys::check(table, Place::HostLimits, first_header, f);
@@ -239,12 +248,34 @@ fn mail(table: &Table, first_header: Option<&Table>, f: &Findings) -> Mail {
     mail
 }
 
+/// `[github]`, `[gitlab]`, `[gitea]`.
+fn forge_settings(forge: Forge, table: &Table, first_header: Option<&Table>, f: &Findings) -> Option<ForgeSettings> {
+    keys::check(table, Place::Forge, first_header, f);
+    let get = |name: &str| table.get(name);
+    let url = match get("url") {
+        Some(entry) => public_url(entry, f)?,
+        None => match forge.usual_url() {
+            Some(url) => url.to_owned(),
+            None => {
+                let mistake = Mistake::new(&table.spot, format!("[{forge}] has no `url`"));
+                f.add(&mistake.label("add url = \"https://HOST\": every installation has its own"));
+                return None;
+            }
+        },
+    };
+    Some(ForgeSettings {
+        url,
+        credential: get("credential").and_then(|entry| credential(entry, f)),
+        webhook_credential: get("webhook-credential").and_then(|entry| credential(entry, f)),
+    })
+}
+
 /// The name of a file in credentials/.
 pub fn credential(entry: &Entry, findings: &Findings) -> Option<String> {
     let name = entry.text(findings)?;
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(legal) {
-        let headline = "`credential` is the name of a file in credentials/";
+        let headline = format!("`{}` is the name of a file in credentials/", entry.key);
         entry.refuse(headline, "write the file's name, not the password", findings);
         return None;
     }

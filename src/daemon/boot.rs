@@ -39,8 +39,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     let loader = Arc::new(Mutex::new(Loader::default()));
     let mut loaded = reload::load(&options, &executor, &loader);
     let broken = reload::broken(&loaded);
-    let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir);
-    let keys = Arc::new(keys.map_err(|error| Failure::Other(error.to_string()))?);
+    let keys = keys(&layout)?;
     let mirrors = Mirrors::new(&layout.mirrors(), world.nonce.as_bytes())
         .map_err(Failure::io("cannot make the mirrors' directory"))?;
     let boot_id = host::boot_id().map_err(Failure::io("cannot read the boot id"))?;
@@ -64,6 +63,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         reader: reader.clone(),
         read_log: read_log(&executor),
         keys: keys.clone(),
+        credentials: Credentials::new(&layout.credentials()),
         site: Arc::new(site),
     };
     tokio::spawn(http::serve_pages(pages, app.clone(), until(stopped.clone())));
@@ -93,6 +93,11 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         _lock: lock,
         _chores: chores,
     })
+}
+
+fn keys(layout: &Layout) -> Result<Arc<Keys>, Failure> {
+    let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir);
+    keys.map(Arc::new).map_err(|error| Failure::Other(error.to_string()))
 }
 
 /// Numbers are never reused, also not after an older database was put back: directories of runs that

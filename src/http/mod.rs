@@ -6,9 +6,11 @@ pub mod api;
 mod approve;
 mod approve_page;
 mod guard;
+pub mod hooks;
 mod log_page;
 mod rows;
 mod run_page;
+mod serve;
 mod show;
 mod status_page;
 mod times;
@@ -21,10 +23,11 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::credentials::Credentials;
 use crate::inbox::Inbox;
 use crate::model::time::Timestamp;
 use crate::model::view::SiteView;
@@ -46,6 +49,8 @@ pub struct App {
     /// Reads of runs' logs; blocking.
     pub read_log: ReadLog,
     pub keys: Arc<Keys>,
+    /// What the daemon itself logs in with, and the secrets of web hooks.
+    pub credentials: Credentials,
     pub site: Arc<Site>,
 }
 
@@ -97,15 +102,17 @@ pub struct Peer {
 struct Web {
     app: App,
     locks: Arc<approve::Locks>,
+    hooks: Arc<hooks::Hooks>,
 }
 
 /// The pages.
 pub fn pages(app: App) -> Router {
     let site = app.site.clone();
-    let web = Web { app, locks: Arc::default() };
+    let web = Web { app, locks: Arc::default(), hooks: Arc::default() };
     Router::new()
         .route("/", get(status_page::show))
         .route("/a/{token}", get(approve::show).post(approve::vote))
+        .route("/hooks/{forge}/{pipeline}", post(hooks::take))
         .route("/{pipeline}/{job}/{number}", get(run_page::show))
         .route("/{pipeline}/{job}/{number}/log", get(log_page::show))
         .route("/style.css", get(show::style))
@@ -113,6 +120,7 @@ pub fn pages(app: App) -> Router {
         .fallback(show::nothing_here)
         .with_state(web)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(serve::in_time))
         .layer(from_fn_with_state(site, guard::host))
         .layer(from_fn(guard::headers))
 }
@@ -123,19 +131,11 @@ pub fn control(app: App) -> Router {
 }
 
 /// Serves the pages until `stop` comes; requests under way are answered.
-///
-/// # Errors
-/// If the listener cannot be used.
-pub async fn serve_pages(
-    listener: TcpListener,
-    app: App,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+pub async fn serve_pages(listener: TcpListener, app: App, stop: impl Future<Output = ()> + Send + 'static) {
     let (stop, late) = patience(stop);
-    let serve = axum::serve(listener, pages(app)).with_graceful_shutdown(stop);
     tokio::select! {
-        ended = serve => ended,
-        () = late => Ok(()),
+        () = serve::serve(listener, pages(app), stop) => {}
+        () = late => {}
     }
 }
 

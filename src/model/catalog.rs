@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::commit::RefName;
+use crate::model::forge::Forges;
 use crate::model::job::{Definition, EnvironmentPolicy, Hash, RefFilter};
 use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName};
 use crate::model::time::Seconds;
@@ -205,6 +206,8 @@ pub struct Settings {
     pub listen: String,
     pub timezone: String,
     pub mail: Mail,
+    /// `[github]`, `[gitlab]`, `[gitea]`.
+    pub forges: Forges,
     /// Runs at one time.
     pub slots: u32,
     /// Below this many free bytes new runs wait (disk).
@@ -233,6 +236,7 @@ impl Default for Settings {
             listen: "127.0.0.1:8787".into(),
             timezone: "UTC".into(),
             mail: Mail::default(),
+            forges: Forges::new(),
             slots: 4,
             disk_floor: 256 << 20,
             pools: BTreeMap::new(),

@@ -14,7 +14,7 @@ use crate::model::time::Timestamp;
 pub enum BadCommit {
     #[error("a commit is 40 or 64 lower-case hex digits")]
     Commit,
-    #[error("a ref is refs/heads/NAME or refs/tags/NAME by the rules of git check-ref-format")]
+    #[error("a ref is refs/heads/NAME, refs/tags/NAME by the rules of git check-ref-format, or refs/pull/N/head")]
     Ref,
 }
 
@@ -59,15 +59,19 @@ impl fmt::Debug for CommitId {
     }
 }
 
-/// A branch or tag by its full name, `refs/heads/main` or `refs/tags/v1`.
+/// A branch, tag or pull request by its full name: `refs/heads/main`, `refs/tags/v1`, `refs/pull/7/head`
+/// (`refs/merge-requests/7/head` on GitLab).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RefName(Arc<str>);
 
 impl RefName {
     /// # Errors
-    /// If the text is not a branch or tag that git itself would accept.
+    /// If the text is not a branch or tag that git itself would accept, or a pull request.
     pub fn new(text: &str) -> Result<Self, BadCommit> {
+        if pull_number(text).is_some() {
+            return Ok(Self(text.into()));
+        }
         let short =
             text.strip_prefix("refs/heads/").or_else(|| text.strip_prefix("refs/tags/")).ok_or(BadCommit::Ref)?;
         let bad_byte = |c: u8| c <= b' ' || c == 0x7f || b"~^:?*[\\".contains(&c);
@@ -98,11 +102,32 @@ impl RefName {
         self.0.starts_with("refs/tags/")
     }
 
-    /// `main` or `v1`.
+    /// What somebody else asks to be taken in: anyone may have written it.
+    #[must_use]
+    pub fn is_pull(&self) -> bool {
+        pull_number(&self.0).is_some()
+    }
+
+    /// The number of a pull request.
+    #[must_use]
+    pub fn pull(&self) -> Option<u64> {
+        pull_number(&self.0)
+    }
+
+    /// `main` or `v1`; of a pull request `pull/7/head`.
     #[must_use]
     pub fn short(&self) -> &str {
-        self.0.strip_prefix("refs/heads/").or_else(|| self.0.strip_prefix("refs/tags/")).unwrap_or(&self.0)
+        let starts = ["refs/heads/", "refs/tags/", "refs/"];
+        starts.iter().find_map(|start| self.0.strip_prefix(start)).unwrap_or(&self.0)
     }
+}
+
+/// The number in `refs/pull/N/head` and `refs/merge-requests/N/head`, as hosts write it.
+fn pull_number(text: &str) -> Option<u64> {
+    let rest = text.strip_prefix("refs/pull/").or_else(|| text.strip_prefix("refs/merge-requests/"))?;
+    let digits = rest.strip_suffix("/head")?;
+    let plain = digits.len() <= 15 && !digits.starts_with('0') && digits.bytes().all(|c| c.is_ascii_digit());
+    digits.parse().ok().filter(|_| plain)
 }
 
 impl fmt::Display for RefName {
@@ -225,6 +250,17 @@ mod tests {
         for good in ["refs/heads/main", "refs/heads/feature/a", "refs/tags/v1.0"] {
             assert!(RefName::new(good).is_ok(), "{good}");
         }
+        for (name, number, short) in [
+            ("refs/pull/7/head", Some(7), "pull/7/head"),
+            ("refs/merge-requests/120/head", Some(120), "merge-requests/120/head"),
+            ("refs/heads/pull/7/head", None, "pull/7/head"),
+        ] {
+            let name = RefName::new(name).unwrap();
+            assert_eq!(
+                (name.pull(), name.is_pull(), name.is_tag(), name.short()),
+                (number, number.is_some(), false, short)
+            );
+        }
         for bad in [
             "main",
             "refs/heads/",
@@ -240,6 +276,13 @@ mod tests {
             "refs/heads/a\u{7f}",
             "refs/heads/a:b",
             "refs/heads/a\nb",
+            "refs/pull/7/merge",
+            "refs/pull/07/head",
+            "refs/pull/+7/head",
+            "refs/pull//head",
+            "refs/pull/7/head/x",
+            "refs/pull/7/../../heads/main/head",
+            "refs/merge-requests/x/head",
         ] {
             assert!(RefName::new(bad).is_err(), "{bad:?}");
         }

@@ -9,6 +9,7 @@ use crate::model::backfill::{BackfillRequest, BackfillRow};
 use crate::model::catalog::Catalog;
 use crate::model::commit::{CommitId, CommitInfo, Comparison, Question, RefName, Sighting};
 use crate::model::environment::Environment;
+use crate::model::forge::Delivery;
 use crate::model::job::Hash;
 use crate::model::ledger::{Cursor, LedgerRow};
 use crate::model::letter::Letter;
@@ -43,6 +44,8 @@ pub enum Event {
         pipeline: PipelineName,
         why: String,
     },
+    /// A genuine web hook's message: taken note of; the poll that it asks for is the shell's.
+    Announced(Delivery),
     Answered {
         question: Question,
         answer: Result<Arc<Comparison>, String>,
@@ -162,6 +165,7 @@ pub enum Change {
         pipeline: PipelineName,
         problem: Option<(Timestamp, String)>,
     },
+    DeliveryPut(Delivery),
     SightingPut(Sighting),
     RefGone {
         pipeline: PipelineName,

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod commit;
 pub mod environment;
 pub mod event;
+pub mod forge;
 pub mod glob;
 pub mod job;
 pub mod ledger;

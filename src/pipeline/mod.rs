@@ -74,6 +74,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
             compare::forget_failures(draft, pipeline);
             sight::polled(draft, pipeline, poll);
         }
+        Event::Announced(delivery) => draft.put(Change::DeliveryPut(delivery.clone())),
         Event::PollFailed { pipeline, why } => poll_failed(draft, pipeline, why),
         Event::Answered { question, answer } => compare::answered(draft, question, answer),
         Event::RunRequested(request) => return manual::run(draft, request),

@@ -160,6 +160,7 @@ impl Scratch {
             | Change::LedgerPut(_)
             | Change::AttemptPut(_)
             | Change::StepPut(_)
+            | Change::DeliveryPut(_)
             | Change::LetterPut(_)
             | Change::Journal(_) => {}
         }

@@ -244,7 +244,7 @@ impl World {
                 self.last_request = self.last_request.max(request.id);
                 self.live_of(&request.run.job.pipeline).absorb_request(request);
             }
-            Change::AttemptPut(_) | Change::StepPut(_) | Change::Journal(_) => {}
+            Change::AttemptPut(_) | Change::StepPut(_) | Change::DeliveryPut(_) | Change::Journal(_) => {}
             Change::PipelineSeen { .. }
             | Change::PollProblem { .. }
             | Change::SightingPut(_)
@@ -318,6 +318,7 @@ fn pipeline_of(change: &Change) -> Option<&PipelineName> {
         | Change::PauseOver { .. }
         | Change::AttemptPut(_)
         | Change::StepPut(_)
+        | Change::DeliveryPut(_)
         | Change::LetterPut(_)
         | Change::Journal(_) => None,
     }

@@ -80,7 +80,9 @@ fn parse(answer: &[u8]) -> Result<Remote, String> {
         if left.bytes().all(|c| c == b'0') {
             continue;
         }
-        if let Ok(name) = RefName::new(right.strip_suffix("^{}").unwrap_or(right)) {
+        // Pull requests are not watched.
+        if let Some(name) = RefName::new(right.strip_suffix("^{}").unwrap_or(right)).ok().filter(|name| !name.is_pull())
+        {
             remote.refs.insert(name, id);
         }
     }

@@ -2,6 +2,7 @@
 //! readers of their own. What is decided is none of its business; that promises are not broken is:
 //! constraints and triggers refuse what must never be written.
 
+mod deliveries;
 mod environments;
 mod error;
 mod journal;
@@ -115,6 +116,7 @@ fn put(db: &Connection, change: &Change) -> rusqlite::Result<()> {
             sources::put_seen(db, pipeline, &Seen { url: url.clone(), head: head.clone(), at: *at })
         }
         Change::PollProblem { pipeline, problem } => sources::put_problem(db, pipeline, problem.as_ref()),
+        Change::DeliveryPut(delivery) => deliveries::put(db, delivery),
         Change::SightingPut(sighting) => sources::put_sighting(db, sighting),
         Change::RefGone { pipeline, git_ref } => sources::put_ref_gone(db, pipeline, git_ref),
         Change::StandingPut(standing) => sources::put_standing(db, standing),
@@ -155,6 +157,7 @@ fn traced(change: &Change) -> Option<&PipelineName> {
         | Change::PulsePut(_)
         | Change::PausePut(_)
         | Change::PauseOver { .. }
+        | Change::DeliveryPut(_)
         | Change::LetterPut(_)
         | Change::Journal(_) => None,
     }

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use crate::model::backfill::DueRun;
 use crate::model::commit::{CommitId, CommitInfo, Sighting};
 use crate::model::event::{JournalLine, Standing};
+use crate::model::forge::{Forge, HookCount};
 use crate::model::ledger::LedgerRow;
 use crate::model::letter::Letter;
 use crate::model::name::{JobKey, PipelineName, RunRef};
@@ -16,7 +17,7 @@ use crate::model::pause::Pause;
 use crate::model::request::Request;
 use crate::model::run::{Attempt, Run, StepReport};
 use crate::model::time::{Seconds, Timestamp};
-use crate::store::{StoreError, journal, letters, open, requests, runs, schedules, sources};
+use crate::store::{StoreError, deliveries, journal, letters, open, requests, runs, schedules, sources};
 
 /// Reads beside the writer; cheap to clone.
 #[derive(Debug, Clone)]
@@ -180,6 +181,16 @@ impl Reader {
     /// What is known of a commit that was once the head of a branch or tag.
     pub fn commit(&self, pipeline: &PipelineName, id: &CommitId) -> Result<Option<CommitInfo>, StoreError> {
         self.ask(|db| sources::commit(db, pipeline, id))
+    }
+
+    /// Whether a web hook's message was taken before.
+    pub fn delivery_known(&self, pipeline: &PipelineName, forge: Forge, id: &str) -> Result<bool, StoreError> {
+        self.ask(|db| deliveries::known(db, pipeline, forge, id))
+    }
+
+    /// How pushes of a pipeline came to be known in the last two weeks.
+    pub fn hook_count(&self, pipeline: &PipelineName, now: Timestamp) -> Result<HookCount, StoreError> {
+        self.ask(|db| deliveries::counted(db, pipeline, now))
     }
 
     /// Newest first.

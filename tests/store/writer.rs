@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shipbell::model::commit::{CommitId, CommitInfo, RefName, Sighting};
 use shipbell::model::environment::{Deployment, Environment, EnvironmentState};
 use shipbell::model::event::{Change, Failing, JournalLine, LastRan, Latest, Standing};
+use shipbell::model::forge::{Delivery, Forge};
 use shipbell::model::job::Hash;
 use shipbell::model::letter::{Letter, LetterKind, LetterState};
 use shipbell::model::name::{JobKey, PipelineName, RunRef};
@@ -389,7 +390,7 @@ impl Writer {
 
     /// What stands by itself.
     fn small(&mut self, world: &World) -> Change {
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 => Change::PipelineSeen {
                 pipeline: self.pipeline(),
                 url: TEXT.into(),
@@ -421,6 +422,15 @@ impl Writer {
             8 => self.pulse(),
             9 => self.pause(),
             10 => Change::PauseOver { scope: self.scope() },
+            11 => Change::DeliveryPut(Delivery {
+                pipeline: self.pipeline(),
+                forge: Forge::Gitea,
+                id: format!("{TEXT}{}", self.random.below(5)),
+                event: TEXT.into(),
+                at: self.now(),
+                git_ref: self.random.one_in(2).then(|| self.git_ref()),
+                commit: self.random.one_in(2).then(|| self.commit()),
+            }),
             _ => Change::Journal(JournalLine {
                 at: self.now(),
                 actor: "root".into(),

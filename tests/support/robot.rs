@@ -78,6 +78,11 @@ impl Robot {
         fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
     }
 
+    /// Where the pages are.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn pid(&self) -> u32 {
         self.daemon.as_ref().expect("the daemon runs").id()
     }

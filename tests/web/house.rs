@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use shipbell::config::{self, Trust, layout::Layout};
+use shipbell::credentials::Credentials;
 use shipbell::http::{App, Site};
 use shipbell::inbox::{Inbox, Message, Messages, inbox};
 use shipbell::model::commit::{CommitId, CommitInfo, Comparison, Question, RefName, Relation};
@@ -163,7 +164,8 @@ impl House {
         });
         let keys = Arc::new(Keys::load_or_create(&layout.credentials(), &layout.state_dir).unwrap());
         let site = Site::new(&format!("http://{address}"), &address, "ci1", now.parse().unwrap());
-        let app = App { inbox: inbox.clone(), reader, read_log, keys, site: Arc::new(site) };
+        let credentials = Credentials::new(&layout.credentials());
+        let app = App { inbox: inbox.clone(), reader, read_log, keys, credentials, site: Arc::new(site) };
         tokio::spawn(shipbell::http::serve_pages(listener, app.clone(), std::future::pending()));
         inbox.ask(Event::Reloaded { catalog: Arc::new(loaded.catalog) }).await;
         Self { dir, stage, app, address, layout }
