@@ -7,7 +7,7 @@ mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use times::{next_after, next_due, previous};
+pub use times::{Rules, next_after, next_due, previous};
 
 use crate::model::catalog::PipelineState;
 use crate::model::commit::Sighting;
@@ -61,10 +61,15 @@ fn job(draft: &mut Draft<'_>, key: &JobKey) {
         draft.world.scratch.dues.remove(key);
         return;
     };
-    if !draft.world.scratch.schedules.contains_key(key) {
-        draft.world.scratch.schedules.insert(key.clone(), times::parsed(&definition));
-    }
-    let cursor = cursor(draft, key, &definition);
+    let rules = match draft.world.scratch.schedules.get(key) {
+        Some(rules) => rules.clone(),
+        None => {
+            let rules = Rules::of(&definition);
+            draft.world.scratch.schedules.insert(key.clone(), rules.clone());
+            rules
+        }
+    };
+    let cursor = cursor(draft, key, &rules.text);
     let booted = booted(draft, key, &cursor);
     let look = decide(draft, key, &definition, &cursor, booted);
     let mut next = next_due(draft.world, &definition);
@@ -86,17 +91,16 @@ fn job(draft: &mut Draft<'_>, key: &JobKey) {
 
 /// How far its due times are decided. Another text begins anew: it never catches up times from before it
 /// existed.
-fn cursor(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition) -> Cursor {
-    let text = Hash::of_json(&(&definition.schedule, &definition.every));
+fn cursor(draft: &mut Draft<'_>, key: &JobKey, text: &Hash) -> Cursor {
     let boot = Some(draft.world.scratch.boot_id.clone()).filter(|boot| !boot.is_empty());
     let now = draft.now;
     let old = draft.world.cursors.get(key).cloned();
-    let mut cursor = match old.clone().filter(|old| old.schedule == text) {
+    let mut cursor = match old.clone().filter(|old| old.schedule == *text) {
         Some(cursor) => Cursor { boot: cursor.boot.clone().or(boot), ..cursor },
         // Nor does it run again what ran before the clock went back a little.
         None => Cursor {
             job: key.clone(),
-            schedule: text,
+            schedule: text.clone(),
             since: now,
             decided: old.as_ref().map_or(now, |old| old.decided.max(now)),
             ran: old.as_ref().and_then(|old| old.ran),
@@ -124,8 +128,9 @@ fn cursor(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition) -> Curso
 /// `@reboot`: due once for each boot of the host that comes after the first load.
 fn booted(draft: &Draft<'_>, key: &JobKey, cursor: &Cursor) -> Option<Timestamp> {
     let boot = Some(&draft.world.scratch.boot_id).filter(|boot| !boot.is_empty())?;
-    let schedules = draft.world.scratch.schedules.get(key)?;
-    let other = schedules.iter().any(crate::model::schedule::Schedule::is_reboot) && cursor.boot.as_ref() != Some(boot);
+    let rules = draft.world.scratch.schedules.get(key)?;
+    let other =
+        rules.schedules.iter().any(crate::model::schedule::Schedule::is_reboot) && cursor.boot.as_ref() != Some(boot);
     // Never an instant that has its row: the host's clock may stand wrong when it comes up.
     other.then(|| draft.now.max(Seconds(1).after(cursor.decided)))
 }

@@ -11,9 +11,9 @@ use crate::model::event::Change;
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::pause::Scope;
 use crate::model::run::{Run, StepReport};
-use crate::model::schedule::Schedule;
 use crate::model::time::Timestamp;
 use crate::pipeline::agenda::Agenda;
+use crate::pipeline::due::Rules;
 
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
@@ -59,8 +59,8 @@ pub struct Scratch {
     pub untrimmed: BTreeSet<PipelineName>,
     /// Runs that only wait for a pool or slot, oldest first.
     pub ready: BTreeSet<(Timestamp, RunRef)>,
-    /// Schedules of timed jobs, parsed.
-    pub schedules: BTreeMap<JobKey, Arc<[Schedule]>>,
+    /// When timed jobs are due, parsed.
+    pub schedules: BTreeMap<JobKey, Rules>,
     /// Jobs that another job needs.
     pub needed: BTreeSet<JobKey>,
 }

@@ -18,7 +18,6 @@ use shipbell::sys::host;
 use crate::model::Rule;
 use crate::random::Random;
 
-const JOBS: usize = 100;
 const WINDOW: Seconds = Seconds(86_400);
 
 /// A text of a schedule, from its load to its end.
@@ -40,7 +39,7 @@ pub struct Robot {
     boots: u32,
     rules: Vec<Rule>,
     eras: Vec<Vec<Era>>,
-    ledger: BTreeMap<(JobKey, Timestamp), LedgerRow>,
+    ledger: BTreeMap<JobKey, BTreeMap<Timestamp, LedgerRow>>,
     runs: BTreeMap<JobKey, BTreeSet<Timestamp>>,
     /// Ends of runs that are on their way.
     ends: Vec<Event>,
@@ -55,7 +54,7 @@ fn job(at: usize) -> JobKey {
 }
 
 impl Robot {
-    pub fn new(random: &mut Random) -> Self {
+    pub fn new(random: &mut Random, jobs: usize) -> Self {
         let start: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
         let mut robot = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -64,7 +63,7 @@ impl Robot {
             high: start,
             wake_at: None,
             boots: 0,
-            rules: (0..JOBS).map(|_| Rule::random(random)).collect(),
+            rules: (0..jobs).map(|_| Rule::random(random)).collect(),
             eras: Vec::new(),
             ledger: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -174,7 +173,7 @@ impl Robot {
                         DueVerdict::Skipped(why) => panic!("{why}: {row:?}"),
                     };
                     self.seen(what);
-                    self.ledger.insert((row.job.clone(), row.first), row.clone());
+                    self.ledger.entry(row.job.clone()).or_default().insert(row.first, row.clone());
                 }
                 Change::RunPut(run) if run.is_queued() && run.attempt == 0 => {
                     let Cause::Schedule { due, previous } = run.cause else { panic!("{run:?}") };
@@ -260,7 +259,7 @@ impl Robot {
         }
         let mut changed = Vec::new();
         for _ in 0..=random.below(3) {
-            let at = usize::try_from(random.below(JOBS as u64)).unwrap();
+            let at = usize::try_from(random.below(self.rules.len() as u64)).unwrap();
             let rule = Rule::random(random);
             if rule != self.rules[at] && !changed.contains(&at) {
                 self.rules[at] = rule;
@@ -306,15 +305,14 @@ impl Robot {
     /// Holds the ledger against the enumeration.
     pub fn check(&mut self) -> String {
         self.turn(&[Event::Tick]);
-        for at in 0..JOBS {
+        for at in 0..self.rules.len() {
             let key = job(at);
             let mut due: Vec<Timestamp> = Vec::new();
             for era in &self.eras[at] {
                 due.extend(era.rule.due(era.since, era.from, era.to.unwrap_or(self.high)));
             }
             self.total += due.len() as u64;
-            let rows: Vec<&LedgerRow> =
-                self.ledger.iter().filter(|((job, _), _)| *job == key).map(|(_, row)| row).collect();
+            let rows: Vec<&LedgerRow> = self.ledger.get(&key).into_iter().flat_map(BTreeMap::values).collect();
             let mut left = due.iter().copied().peekable();
             for row in &rows {
                 let mut count = 0;
@@ -331,6 +329,7 @@ impl Robot {
             assert!(ran.is_subset(&due), "{key} ran at {:?}", ran.difference(&due).next());
             assert_eq!(ran.len(), made, "{key}");
         }
-        format!("{} due times, {} rows, {} turns: {:?}", self.total, self.ledger.len(), self.turns, self.seen)
+        let rows: usize = self.ledger.values().map(BTreeMap::len).sum();
+        format!("{} due times, {} rows, {} turns: {:?}", self.total, rows, self.turns, self.seen)
     }
 }

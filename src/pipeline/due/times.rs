@@ -3,11 +3,30 @@
 
 use std::sync::Arc;
 
-use crate::model::job::{Definition, EveryFrom};
+use crate::model::job::{Definition, EveryFrom, Hash};
 use crate::model::ledger::Cursor;
 use crate::model::schedule::{Due, Schedule};
 use crate::model::time::{Seconds, Timestamp};
 use crate::pipeline::world::World;
+
+/// What a definition says of its times.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Of its texts and zones: the cursor of another one begins anew.
+    pub text: Hash,
+    pub schedules: Arc<[Schedule]>,
+}
+
+impl Rules {
+    /// A schedule that does not parse (config lets none through) has no times.
+    #[must_use]
+    pub fn of(definition: &Definition) -> Self {
+        Self {
+            text: Hash::of_json(&(&definition.schedule, &definition.every)),
+            schedules: definition.schedule.iter().filter_map(|def| Schedule::of(def).ok()).collect(),
+        }
+    }
+}
 
 /// When a timed job is due next, as its cursor stands; `None` before it was planned for the first time.
 #[must_use]
@@ -33,18 +52,12 @@ pub fn next_after(world: &World, definition: &Definition, cursor: &Cursor, from:
 #[must_use]
 pub fn due_after(world: &World, definition: &Definition, cursor: &Cursor, from: Timestamp) -> Option<Due> {
     let schedules = match world.scratch.schedules.get(&definition.key) {
-        Some(schedules) => schedules.clone(),
-        None => parsed(definition),
+        Some(rules) => rules.schedules.clone(),
+        None => Rules::of(definition).schedules,
     };
     let scheduled = schedules.iter().filter_map(|schedule| schedule.due_after(from)).min();
     let every = every_after(world, definition, cursor, from).map(|at| Due { at, missing: None });
     scheduled.into_iter().chain(every).min()
-}
-
-/// A definition that does not parse (none does config let through) has no times.
-#[must_use]
-pub fn parsed(definition: &Definition) -> Arc<[Schedule]> {
-    definition.schedule.iter().filter_map(|def| Schedule::of(def).ok()).collect()
 }
 
 fn every_after(world: &World, definition: &Definition, cursor: &Cursor, from: Timestamp) -> Option<Timestamp> {
