@@ -39,6 +39,7 @@ fn scenario(name: &str) {
     let binds = [
         (PathBuf::from(env!("CARGO_BIN_EXE_shipbell")), "/usr/bin/shipbell"),
         (project("systemd/shipbell.service"), "/usr/lib/systemd/system/shipbell.service"),
+        (project("systemd/shipbell-jobs.slice"), "/usr/lib/systemd/system/shipbell-jobs.slice"),
         (project("packaging/sysusers.d/shipbell.conf"), "/usr/lib/sysusers.d/shipbell.conf"),
         (project("packaging/tmpfiles.d/shipbell.conf"), "/usr/lib/tmpfiles.d/shipbell.conf"),
         (project("tests/systemd"), "/usr/lib/shipbell-test"),
@@ -87,4 +88,9 @@ fn systemd_hears_of_readiness_reloads_hangs_and_hopeless_starts() {
 #[test]
 fn steps_are_users_of_their_own_who_reach_what_is_theirs() {
     scenario("runs");
+}
+
+#[test]
+fn every_run_is_a_unit_and_nothing_of_it_is_left() {
+    scenario("units");
 }

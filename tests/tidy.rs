@@ -91,6 +91,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rustls", &["src/web/tls.rs"]),
     ("rustls_native_certs", &["src/web/tls.rs"]),
     ("tokio_rustls", &["src/web/tls.rs"]),
+    ("zbus", &["src/launch/systemd/bus.rs"]),
     ("tokio_cron_scheduler", &["src/upkeep.rs"]),
     // A second opinion in the tests; the product reads schedules itself.
     ("croner", &[]),

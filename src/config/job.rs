@@ -11,7 +11,8 @@ use crate::model::catalog::Notify;
 use crate::model::commit::RefName;
 use crate::model::glob;
 use crate::model::job::{
-    CatchUp, Every, EveryFrom, OnInterrupted, Overlap, Param, Retry, ScheduleDef, StepDef, Unchanged, VerifyDef,
+    CatchUp, Every, EveryFrom, OnInterrupted, Overlap, Param, Retry, Sandbox, ScheduleDef, StepDef, Unchanged,
+    VerifyDef,
 };
 use crate::model::name::{EnvironmentName, JobKey, JobName};
 use crate::model::schedule;
@@ -47,6 +48,7 @@ pub struct Draft {
     pub grace: Option<Seconds>,
     pub retry: Option<Retry>,
     pub log_limit: Option<u64>,
+    pub sandbox: Option<Sandbox>,
     pub artifacts: Vec<String>,
     pub init: Option<(bool, Spot)>,
     pub environment: Option<(EnvironmentName, Spot)>,
@@ -97,6 +99,7 @@ pub fn read(key: JobKey, table: &Table, zone: &str, findings: &Findings) -> Draf
         grace: get("grace").and_then(|entry| entry.span(f)),
         retry: get("retry").and_then(|entry| retry(entry, f)),
         log_limit: get("limits").and_then(|entry| limits(entry, f)),
+        sandbox: get("sandbox").and_then(|entry| entry.word(f)),
         artifacts: get("artifacts").map(|entry| artifacts(entry, f)).unwrap_or_default(),
         init: get("init").and_then(|entry| init(entry, f)),
         environment: get("environment").and_then(|entry| environment(entry, f)),

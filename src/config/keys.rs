@@ -196,7 +196,7 @@ const JOB: &[Key] = &[
     ("on-interrupted", Works),
     ("notify", Works),
     ("secrets", NotYet("let a step read a file that only the job's user may read")),
-    ("sandbox", NotYet("a job is kept apart by its user; give it one of its own with `user`")),
+    ("sandbox", Works),
     ("workspace", NotYet("each run has a fresh one; HOME is kept, so caches in it work")),
     ("rollback", NotYet("start the job for an older commit with `shipbell run`")),
     ("ping-url", NotYet("call curl in a last step")),

@@ -122,6 +122,7 @@ fn definition(
             OnInterrupted::Retry
         }),
         log_limit: job.log_limit.unwrap_or(LOG_BYTES),
+        sandbox: job.sandbox.unwrap_or_default(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::daemon::{Failure, Options, follow, reload};
 use crate::executor::Executor;
 use crate::http;
 use crate::inbox::{Inbox, inbox};
+use crate::launch::systemd;
 use crate::model::event::Event;
 use crate::pipeline::world::World;
 use crate::report::facts::ReadLog;
@@ -33,8 +34,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     let reader = store.reader().map_err(|error| Failure::Other(error.to_string()))?;
     let mut world = store.load().map_err(|error| Failure::Other(error.to_string()))?;
 
-    let executor = Executor::new(&layout.runs_dir, &layout.executor_dir, &layout.homes(), &options.binary)
-        .map_err(Failure::io("cannot make the executor's directories"))?;
+    let executor = executor(&options).map_err(Failure::io("cannot make the executor"))?;
     count_from_directories(&mut world, &executor).map_err(Failure::io("cannot list the run directories"))?;
     let loader = Arc::new(Mutex::new(Loader::default()));
     let mut loaded = reload::load(&options, &executor, &loader);
@@ -98,6 +98,19 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
 fn keys(layout: &Layout) -> Result<Arc<Keys>, Failure> {
     let keys = Keys::load_or_create(&layout.credentials(), &layout.state_dir);
     keys.map(Arc::new).map_err(|error| Failure::Other(error.to_string()))
+}
+
+/// Every run a unit of its own, where systemd runs this host and we are root's. Below a `--root` there
+/// may be several Shipbells, whose units would have the same names.
+fn executor(options: &Options) -> std::io::Result<Executor> {
+    let (layout, binary) = (&options.layout, &options.binary);
+    let (runs, executor, homes) = (&layout.runs_dir, &layout.executor_dir, layout.homes());
+    if layout.root.is_some() || host::effective_uid() != 0 || !systemd::is_booted() {
+        return Executor::new(runs, executor, &homes, binary);
+    }
+    let covered = vec![layout.state_dir.clone(), layout.mirrors()];
+    let hidden = vec![layout.secrets(), layout.credentials()];
+    Executor::with_units(runs, executor, &homes, binary, covered, hidden)
 }
 
 /// Numbers are never reused, also not after an older database was put back: directories of runs that

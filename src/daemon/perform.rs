@@ -1,6 +1,7 @@
 //! Does what a turn has decided and the database has recorded. Every result comes back as an event;
 //! doing something twice (after a crash between the commit and the deed) is harmless by design.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -100,6 +101,35 @@ impl Daemon {
                     inbox
                         .tell(Event::LetterFailed { letter: letter.id, why: error.why, for_good: error.for_good })
                         .await;
+                }
+            }
+        });
+    }
+
+    /// What the host still keeps of attempts that the database calls over (we were killed before we could
+    /// say so) or does not know (an older one was put back) is let go, and ended where it runs.
+    pub(super) fn let_go_of_the_rest(&self) {
+        let running: BTreeSet<(RunRef, u32)> = self
+            .world
+            .scratch
+            .running
+            .iter()
+            .filter_map(|run| Some((run.clone(), self.world.run(run)?.attempt)))
+            .collect();
+        let executor = self.executor.clone();
+        tokio::task::spawn_blocking(move || {
+            let kept = executor.kept().unwrap_or_else(|error| {
+                warn!("what is left of earlier runs is not known: {error}");
+                Vec::new()
+            });
+            for (run, attempt) in kept.into_iter().filter(|of| !running.contains(of)) {
+                match executor.ack(&run, attempt) {
+                    Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                        warn!("{run}, attempt {attempt}, runs, and the database does not know that: it is ended");
+                        let _ = executor.stop(&run, attempt, "the database does not know this run");
+                    }
+                    Err(error) => warn!("{run}, attempt {attempt}, is over and could not be let go: {error}"),
+                    Ok(()) => {}
                 }
             }
         });

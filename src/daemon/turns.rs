@@ -72,6 +72,7 @@ impl Daemon {
         let first = vec![Event::Reloaded { catalog }, Event::Booted { boot_id: self.boot_id.clone() }];
         let mut wake_at = self.turn(first.into_iter().map(|event| (event, None)).collect())?;
         self.publish_targets();
+        self.let_go_of_the_rest();
         self.tell_systemd(&[NotifyState::Ready]);
         memory::give_back();
         info!("ready: {} pipelines, {} broken files", self.world.scratch.catalog.pipelines.len(), self.broken);

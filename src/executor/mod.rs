@@ -11,11 +11,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::launch::Launcher;
 use crate::launch::evidence;
 use crate::launch::local::Local;
+use crate::launch::systemd::{Places, Systemd};
 use crate::model::job::{Definition, Hash};
 use crate::model::name::RunRef;
-use crate::model::ticket::{FactLine, LOCK, LOG, OUT, StartOrder, TICKET, Ticket, VERSION, WORK};
+use crate::model::ticket::{FactLine, LOCK, LOG, StartOrder, TICKET, Ticket, VERSION};
 use crate::run::user;
 use crate::sys::files;
 use crate::sys::lock::Lock;
@@ -46,7 +48,7 @@ pub struct Executor {
 struct Inner {
     runs: PathBuf,
     homes: PathBuf,
-    launcher: Local,
+    launcher: Launcher,
     known: Mutex<Known>,
     /// One start at a time: looking whether an attempt is there and making it are two steps.
     starting: Mutex<()>,
@@ -60,25 +62,50 @@ struct Known {
 }
 
 impl Executor {
-    /// `binary` is this program: it is started as `BINARY supervise DIR`.
+    /// With supervisors as children of this process. `binary` is this program: it is started as
+    /// `BINARY supervise DIR`.
     ///
     /// # Errors
     /// If its directories cannot be made.
     pub fn new(runs_dir: &Path, executor_dir: &Path, homes_dir: &Path, binary: &Path) -> io::Result<Self> {
+        Self::with(runs_dir, executor_dir, homes_dir, |_, _| Ok(Launcher::Local(Local::new(binary))))
+    }
+
+    /// With a unit of systemd for each attempt. `covered` is emptied and `hidden` taken away in the sight
+    /// of runs that are not to have it, besides the runs and homes of others.
+    ///
+    /// # Errors
+    /// If its directories cannot be made.
+    pub fn with_units(
+        runs_dir: &Path,
+        executor_dir: &Path,
+        homes_dir: &Path,
+        binary: &Path,
+        covered: Vec<PathBuf>,
+        hidden: Vec<PathBuf>,
+    ) -> io::Result<Self> {
+        Self::with(runs_dir, executor_dir, homes_dir, |runs, homes| {
+            let own = [runs.to_owned(), homes.to_owned(), executor_dir.canonicalize()?];
+            let covered = own.into_iter().chain(covered).collect();
+            let places = Places { runs: runs.to_owned(), covered, hidden };
+            Ok(Launcher::Systemd(Systemd::new(binary, places)?))
+        })
+    }
+
+    fn with(
+        runs_dir: &Path,
+        executor_dir: &Path,
+        homes_dir: &Path,
+        launcher: impl FnOnce(&Path, &Path) -> io::Result<Launcher>,
+    ) -> io::Result<Self> {
         // A job's user passes through to its own directories and lists nothing.
         for (dir, mode) in [(runs_dir, 0o711), (executor_dir, 0o700), (homes_dir, 0o711)] {
             make_dir(dir, mode)?;
         }
-        let absolute = |path: &Path| path.canonicalize();
-        Ok(Self {
-            inner: Arc::new(Inner {
-                runs: absolute(runs_dir)?,
-                homes: absolute(homes_dir)?,
-                launcher: Local::new(binary),
-                known: Mutex::default(),
-                starting: Mutex::new(()),
-            }),
-        })
+        let (runs, homes) = (runs_dir.canonicalize()?, homes_dir.canonicalize()?);
+        let launcher = launcher(&runs, &homes)?;
+        let (known, starting) = (Mutex::default(), Mutex::new(()));
+        Ok(Self { inner: Arc::new(Inner { runs, homes, launcher, known, starting }) })
     }
 
     /// These definitions hold now. Each process learns them anew, from the job files or their last good
@@ -118,10 +145,16 @@ impl Executor {
             StartError::Refused(text)
         })?;
         order::check(order, &definition).map_err(StartError::Refused)?;
+        self.inner.launcher.accepts(&definition).map_err(StartError::Refused)?;
         let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
-        let home = self.home(&definition);
-        let ticket =
-            Ticket { v: VERSION, order: order.clone(), definition: definition.as_ref().clone(), home, init_config };
+        let ticket = Ticket {
+            v: VERSION,
+            order: order.clone(),
+            definition: definition.as_ref().clone(),
+            home: self.home(&definition)?,
+            init_config,
+            unit: self.inner.launcher.unit(&order.run, order.attempt),
+        };
         let text = serde_json::to_vec(&ticket).map_err(io::Error::from)?;
         let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.make_attempt(&order.run, order.attempt)?;
@@ -133,7 +166,7 @@ impl Executor {
         }
         // Nobody asks for it after a power cut: what must last is `claimed`, and the supervisor sees to that.
         files::write_for_now(&dir.join(TICKET), &text, 0o640)?;
-        Ok(self.inner.launcher.launch(&dir)?)
+        Ok(self.inner.launcher.launch(&dir, &ticket)?)
     }
 
     fn make_attempt(&self, run: &RunRef, attempt: u32) -> io::Result<PathBuf> {
@@ -143,10 +176,14 @@ impl Executor {
         Ok(dir)
     }
 
-    /// Kept per pipeline and user, so that one user's tools never read what another one wrote.
-    fn home(&self, definition: &Definition) -> PathBuf {
+    /// Kept per pipeline and user, so that one user's tools never read what another one wrote. The
+    /// supervisor makes it, in a directory that is there.
+    fn home(&self, definition: &Definition) -> io::Result<PathBuf> {
         let user = user::choose(definition).map_or_else(|_| "unknown".to_owned(), |doer| doer.name);
-        self.inner.homes.join(definition.key.pipeline.as_str()).join(user)
+        let of_pipeline = self.inner.homes.join(definition.key.pipeline.as_str());
+        // Each user passes through to its own home and lists nothing.
+        make_dir(&of_pipeline, 0o711)?;
+        Ok(of_pipeline.join(user))
     }
 
     /// Asks an attempt to end; one that is about to be started ends before its first step.
@@ -165,7 +202,7 @@ impl Executor {
     /// If its files cannot be read; nothing is concluded then.
     pub fn status(&self, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
         let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.launcher.status(&self.dir(run, attempt), boot_id)
+        self.inner.launcher.status(&self.dir(run, attempt), run, attempt, boot_id)
     }
 
     /// Facts from an offset of `events.jsonl` on, and the offset to go on from. Complete lines only, a
@@ -196,6 +233,14 @@ impl Executor {
         Ok(found)
     }
 
+    /// Attempts that are over or run and whose result was not acknowledged, as far as the host knows.
+    ///
+    /// # Errors
+    /// If the host does not say.
+    pub fn kept(&self) -> io::Result<Vec<(RunRef, u32)>> {
+        self.inner.launcher.kept()
+    }
+
     /// The result is recorded: the workspace goes; log, events and artifacts stay.
     ///
     /// # Errors
@@ -205,7 +250,7 @@ impl Executor {
         if Lock::is_held(&dir.join(LOCK))? {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{run}, attempt {attempt}, still runs")));
         }
-        [WORK, OUT].iter().try_for_each(|name| files::remove_tree(&dir.join(name)))
+        self.inner.launcher.ack(&dir, run, attempt)
     }
 
     #[must_use]

@@ -80,7 +80,7 @@ impl Local {
             if self.live().contains(dir) {
                 return Ok(Status::Running);
             }
-            if let Some(why) = fence(dir)? {
+            if let Some(why) = fence(dir, || "its supervisor never began".into())? {
                 return Ok(Status::Over(Evidence::NeverStarted { why }));
             }
         }
@@ -93,38 +93,41 @@ impl Local {
         }
         Ok(Status::Over(evidence))
     }
+}
 
-    /// Asks the supervisor to end the run. It does so in its own time: TERM, grace, KILL, `always` steps.
-    ///
-    /// # Errors
-    /// If the wish cannot be written.
-    pub fn stop(&self, dir: &Path, reason: &str) -> io::Result<()> {
-        files::write_whole(&dir.join(STOP), reason.as_bytes(), 0o640)?;
-        let lock = dir.join(LOCK);
-        if !Lock::is_held(&lock)? {
-            // Over, or about to begin: then it looks for the wish once it has claimed.
-            return Ok(());
-        }
-        let holder = evidence::read_small(dir, LOCK, 32)?;
-        let Some(pid) = holder.lines().next().and_then(|pid| pid.parse::<i32>().ok()) else { return Ok(()) };
-        let Ok(handle) = Handle::open(pid) else { return Ok(()) };
-        // Still held after the handle was taken: so the number was its holder's then.
-        if Lock::is_held(&lock)? {
-            handle.send(Blow::Term)?;
-        }
-        Ok(())
+/// Asks the supervisor to end the run. It does so in its own time: TERM, grace, KILL, `always` steps.
+///
+/// # Errors
+/// If the wish cannot be written.
+pub fn stop(dir: &Path, reason: &str) -> io::Result<()> {
+    files::write_whole(&dir.join(STOP), reason.as_bytes(), 0o640)?;
+    let lock = dir.join(LOCK);
+    if !Lock::is_held(&lock)? {
+        // Over, or about to begin: then it looks for the wish once it has claimed.
+        return Ok(());
     }
+    let holder = evidence::read_small(dir, LOCK, 32)?;
+    let Some(pid) = holder.lines().next().and_then(|pid| pid.parse::<i32>().ok()) else { return Ok(()) };
+    let Ok(handle) = Handle::open(pid) else { return Ok(()) };
+    // Still held after the handle was taken: so the number was its holder's then.
+    if Lock::is_held(&lock)? {
+        handle.send(Blow::Term)?;
+    }
+    Ok(())
 }
 
 /// Takes `lock` and `claimed` as a supervisor would. `Some(why)`: nothing ever began here, and nothing
 /// will. `None`: somebody was here before.
-fn fence(dir: &Path) -> io::Result<Option<String>> {
+///
+/// # Errors
+/// If the files cannot be made; then nothing is certain.
+pub fn fence(dir: &Path, otherwise: impl FnOnce() -> String) -> io::Result<Option<String>> {
     fs::create_dir_all(dir)?;
     let Some(lock) = Lock::take(&dir.join(LOCK))? else { return Ok(None) };
     let said = evidence::read_small(dir, SUPERVISOR_LOG, 1000)?;
     let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
     let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
-    let why = if said.is_empty() { "its supervisor never began".into() } else { said };
+    let why = if said.is_empty() { otherwise() } else { said };
     let fenced = run::claim(dir, &format!("{}: {why}\n", evidence::FENCED))?;
     drop(lock);
     Ok(fenced.then_some(why))
@@ -132,7 +135,7 @@ fn fence(dir: &Path) -> io::Result<Option<String>> {
 
 /// Ends what a killed supervisor left alive, as far as it can be told: what still carries the name of
 /// the run, and the sessions of the programs that the supervisor wrote down.
-fn end_leftovers(dir: &Path) {
+pub fn end_leftovers(dir: &Path) {
     let Ok(dir) = dir.canonicalize() else { return };
     let output = Places::of(&dir).output;
     let mut mark = b"SHIPBELL_OUTPUT=".to_vec();

@@ -5,10 +5,21 @@
 pub mod evidence;
 /// The launcher that needs neither systemd nor root.
 pub mod local;
+/// The launcher of hosts that systemd runs.
+pub mod systemd;
 /// Hints that an attempt has something new.
 pub mod watch;
 
-use crate::model::ticket::Evidence;
+use std::io;
+use std::path::Path;
+
+use crate::model::job::{Definition, Sandbox};
+use crate::model::name::RunRef;
+use crate::model::ticket::{Evidence, Ticket};
+use crate::run;
+
+use local::Local;
+use systemd::Systemd;
 
 /// What can be said of an attempt now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,4 +27,86 @@ pub enum Status {
     /// Its supervisor lives, or is about to begin.
     Running,
     Over(Evidence),
+}
+
+/// One of them, chosen once for a process by what is there. A run that the chosen one cannot start does
+/// not start: nothing falls back to less protection in silence.
+#[derive(Debug, Clone)]
+pub enum Launcher {
+    Local(Local),
+    Systemd(Systemd),
+}
+
+impl Launcher {
+    /// The unit that an attempt is carried out in, where there are units.
+    #[must_use]
+    pub fn unit(&self, run: &RunRef, attempt: u32) -> Option<String> {
+        match self {
+            Self::Local(_) => None,
+            Self::Systemd(_) => Some(systemd::unit::name(run, attempt)),
+        }
+    }
+
+    /// Whether it can give a job the protection that its file asks for.
+    ///
+    /// # Errors
+    /// A text for people: what is missing.
+    pub fn accepts(&self, definition: &Definition) -> Result<(), String> {
+        match (self, definition.sandbox) {
+            (Self::Local(_), Sandbox::Offline) => Err(format!(
+                "{}: sandbox = \"offline\" needs systemd, and a Shipbell that systemd runs as root; \
+                 without it steps have the host's network",
+                definition.key
+            )),
+            (Self::Local(_) | Self::Systemd(_), _) => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// If the supervisor cannot be started; then nothing began and nothing will.
+    pub fn launch(&self, dir: &Path, ticket: &Ticket) -> io::Result<()> {
+        match self {
+            Self::Local(local) => local.launch(dir),
+            Self::Systemd(systemd) => systemd.launch(dir, ticket),
+        }
+    }
+
+    /// # Errors
+    /// If it cannot be found out; then nothing is concluded.
+    pub fn status(&self, dir: &Path, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
+        match self {
+            Self::Local(local) => local.status(dir, boot_id),
+            Self::Systemd(systemd) => systemd.status(dir, run, attempt, boot_id),
+        }
+    }
+
+    /// Asks the supervisor of an attempt to end it, whoever started it.
+    ///
+    /// # Errors
+    /// If the wish cannot be written.
+    pub fn stop(&self, dir: &Path, reason: &str) -> io::Result<()> {
+        local::stop(dir, reason)
+    }
+
+    /// The result of an attempt is recorded: what its steps had goes.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    pub fn ack(&self, dir: &Path, run: &RunRef, attempt: u32) -> io::Result<()> {
+        match self {
+            Self::Local(_) => run::sweep(dir),
+            Self::Systemd(systemd) => systemd.ack(dir, run, attempt),
+        }
+    }
+
+    /// Attempts that something is left of besides their directories.
+    ///
+    /// # Errors
+    /// If it cannot be found out.
+    pub fn kept(&self) -> io::Result<Vec<(RunRef, u32)>> {
+        match self {
+            Self::Local(_) => Ok(Vec::new()),
+            Self::Systemd(systemd) => systemd.list(),
+        }
+    }
 }

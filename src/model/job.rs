@@ -105,6 +105,9 @@ pub struct Definition {
     pub on_interrupted: OnInterrupted,
     /// Bytes of log kept.
     pub log_limit: u64,
+    /// Left out of the text, and so of the hash, where it is the default.
+    #[serde(default, skip_serializing_if = "Sandbox::is_standard")]
+    pub sandbox: Sandbox,
 }
 
 impl Definition {
@@ -190,6 +193,19 @@ crate::words! {
 }
 crate::words! { pub enum Unchanged { Skip => "skip", Run => "run" } }
 crate::words! { pub enum OnInterrupted { Retry => "retry", Report => "report" } }
+crate::words! {
+    /// What a run sees and may write besides its own. `offline`: and no network. `off`: what its user may.
+    #[derive(Default)]
+    pub enum Sandbox { #[default] Standard => "standard", Offline => "offline", Off => "off" }
+}
+
+impl Sandbox {
+    #[must_use]
+    pub fn is_standard(&self) -> bool {
+        *self == Self::Standard
+    }
+}
+
 crate::words! { pub enum EveryFrom { Start => "start", End => "end" } }
 crate::words! { pub enum Factor { Word => "word", Totp => "totp", Sshsig => "sshsig" } }
 

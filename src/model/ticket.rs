@@ -59,6 +59,9 @@ pub struct Ticket {
     pub home: PathBuf,
     /// Text of `[init] source`, read by the executor.
     pub init_config: Option<String>,
+    /// The unit that the attempt is carried out in; `None` where there are no units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
 }
 
 /// One line of `events.jsonl`.

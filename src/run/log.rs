@@ -26,6 +26,7 @@ pub struct Log {
     writer: io::PipeWriter,
     keep: Keep,
     buffer: Vec<u8>,
+    echo: bool,
 }
 
 impl Log {
@@ -35,7 +36,7 @@ impl Log {
         use std::os::unix::fs::OpenOptionsExt as _;
         let file = File::options().append(true).create_new(true).mode(0o640).open(dir.join(LOG))?;
         let (pipe, writer) = log_pipe()?;
-        Ok(Self { pipe, writer, keep: Keep::new(file, limit), buffer: vec![0; CHUNK] })
+        Ok(Self { pipe, writer, keep: Keep::new(file, limit), buffer: vec![0; CHUNK], echo: false })
     }
 
     /// What a step prints to.
@@ -75,6 +76,14 @@ impl Log {
     /// Writes a line of the supervisor's own; such lines are always kept.
     pub fn note(&mut self, text: &str) {
         self.keep.note(text);
+        if self.echo {
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// Whether its own lines go to standard error too.
+    pub fn echo(&mut self, wanted: bool) {
+        self.echo = wanted;
     }
 
     /// Where the file ends now.

@@ -28,8 +28,9 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::model::job::Sandbox;
 use crate::model::run::{Outcome, Usage};
-use crate::model::ticket::{CLAIMED, Fact, LOCK, TICKET, Ticket, VERSION};
+use crate::model::ticket::{CLAIMED, Fact, LOCK, OUT, TICKET, Ticket, VERSION, WORK};
 use crate::run::env::Places;
 use crate::run::events::Events;
 use crate::run::log::Log;
@@ -47,6 +48,8 @@ const BROKEN: u8 = 1;
 const CLAIMED_BY_ANOTHER: u8 = 3;
 /// What the background gets between TERM and KILL at the end of the run, at most.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(2);
+/// The word in argv that makes a process the one that removes what the steps of an attempt had.
+const SWEEP: &str = "--sweep";
 /// A ticket is not larger.
 const TICKET_MAX: u64 = 16 << 20;
 
@@ -61,6 +64,13 @@ pub fn main(arguments: &[OsString]) -> u8 {
             }
             Err(why) => {
                 say(&why);
+                BROKEN
+            }
+        },
+        [word, dir] if word == SWEEP => match sweep(Path::new(dir)) {
+            Ok(()) => DONE,
+            Err(error) => {
+                say(&format!("{}: {error}", Path::new(dir).display()));
                 BROKEN
             }
         },
@@ -82,6 +92,17 @@ pub fn supervise(dir: &Path) -> u8 {
             BROKEN
         }
     }
+}
+
+/// Removes what the steps of an attempt had; log, events and artifacts stay.
+///
+/// # Errors
+/// If its supervisor lives, or something stays.
+pub fn sweep(dir: &Path) -> io::Result<()> {
+    if Lock::is_held(&dir.join(LOCK))? {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "its supervisor lives"));
+    }
+    [WORK, OUT].iter().try_for_each(|name| files::remove_tree(&dir.join(name)))
 }
 
 /// A closed standard error is no reason to end.
@@ -135,6 +156,8 @@ fn read_ticket(dir: &Path) -> Result<Ticket, String> {
 
 fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock: Lock) -> io::Result<Bench> {
     let mut log = Log::begin(&dir, ticket.definition.log_limit)?;
+    // What a unit says stands in the journal: `journalctl -u` then tells the run's story.
+    log.echo(ticket.unit.is_some());
     let places = Places::of(&dir);
     let (doer, refusal) = match user::choose(&ticket.definition) {
         Ok(doer) => (doer, None),
@@ -143,6 +166,13 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
     log.note(&format!("=== {}, attempt {}, as user {}", ticket.order.run, ticket.order.attempt, doer.name));
     if let Some(warning) = &doer.warning {
         log.note(&format!("=== WARNING: {warning}"));
+    }
+    match &ticket.unit {
+        Some(unit) => log.note(&format!("=== unit {unit}, sandbox {}", ticket.definition.sandbox)),
+        None if ticket.definition.deploys() && ticket.definition.sandbox != Sandbox::Off => {
+            log.note("=== no unit of systemd here, so no sandbox: only its user keeps this deployment apart");
+        }
+        None => {}
     }
     let env = env::of_run(&ticket, &places, &doer.name);
     let deadline = Instant::now() + ticket.definition.timeout.duration();

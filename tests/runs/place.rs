@@ -58,6 +58,7 @@ pub fn job(steps: &[&str]) -> Definition {
         verify: None,
         on_interrupted: OnInterrupted::Report,
         log_limit: 64 << 20,
+        sandbox: Sandbox::Standard,
     }
 }
 
@@ -121,7 +122,7 @@ impl Place {
         std::fs::create_dir_all(&dir).unwrap();
         let definition = self.executor.definition(&order.definition).unwrap().as_ref().clone();
         let home = self.temp.path().join("homes/x");
-        let ticket = Ticket { v: 1, order: order.clone(), definition, home, init_config: None };
+        let ticket = Ticket { v: 1, order: order.clone(), definition, home, init_config: None, unit: None };
         std::fs::write(dir.join("ticket.json"), serde_json::to_vec(&ticket).unwrap()).unwrap();
         dir
     }

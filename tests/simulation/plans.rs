@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shipbell::model::catalog::{Catalog, Job, Notify, Person, Pipeline, PipelineState, Repo, Settings};
 use shipbell::model::job::{
     Approval, CatchUp, Commits, DEFINITION_FORMAT, Definition, EnvironmentPolicy, Every, EveryFrom, Factor,
-    OnInterrupted, Overlap, RefFilter, RepoDef, Retry, ScheduleDef, StepDef, Unchanged, WindowDef,
+    OnInterrupted, Overlap, RefFilter, RepoDef, Retry, Sandbox, ScheduleDef, StepDef, Unchanged, WindowDef,
 };
 use shipbell::model::time::Seconds;
 
@@ -318,6 +318,7 @@ fn base(key: shipbell::model::name::JobKey, url: Option<&str>, branches: &[&str]
         verify: None,
         on_interrupted: OnInterrupted::Retry,
         log_limit: 1 << 20,
+        sandbox: Sandbox::Standard,
         key,
     }
 }
