@@ -57,7 +57,7 @@ approval = "none"
 JOBS
 cat >/usr/local/bin/sights <<'SIGHTS'
 for path in /var/lib/shipbell/runs/host.look.1 /var/lib/shipbell/db/shipbell.db /var/lib/shipbell/executor/last-good \
-  /var/cache/shipbell/homes/other /etc/shipbell/secrets/key /etc/shipbell/credentials/key /home/anna /root/.bashrc /var/tmp/outside; do
+  /var/cache/shipbell/homes/other /etc/shipbell/secrets/key /etc/shipbell/credentials/key ~anna/file ~root/.bashrc /var/tmp/outside; do
   [ -e "$path" ] && echo "sees $path"
 done
 for path in /usr/x /etc/x /srv/x /var/cache/x /var/lib/shipbell/runs/x /tmp/x "$HOME/x" "$SHIPBELL_WORKSPACE/x" "$TMPDIR/x"; do
@@ -66,8 +66,9 @@ done
 ls /sys/class/net | tr '\n' ' '
 grep -E 'NoNewPrivs|CapBnd' /proc/self/status
 SIGHTS
-mkdir -p /etc/shipbell/secrets /home/anna /var/cache/shipbell/homes/other
-touch /var/tmp/outside /etc/shipbell/secrets/key /etc/shipbell/credentials/key
+useradd --create-home anna
+mkdir -p /etc/shipbell/secrets /var/cache/shipbell/homes/other
+touch ~anna/file /var/tmp/outside /etc/shipbell/secrets/key /etc/shipbell/credentials/key
 check "the daemon says that it is ready" systemctl start shipbell
 
 check "a run is started" shipbell run host/look
@@ -146,4 +147,5 @@ soon "the reason is systemd's" refused
 rm /etc/systemd/system/shipbell-run-.service.d/broken.conf
 systemctl daemon-reload
 soon "it is begun anew" outcome_is host/look#2 succeeded
-equal "no unit of a run is left" "" "$(systemctl list-units --all --no-legend 'shipbell-run-*' | awk '{print $1}')"
+no_unit_left() { [ -z "$(systemctl list-units --all --no-legend 'shipbell-run-*')" ]; }
+soon "no unit of a run is left" no_unit_left
