@@ -371,8 +371,17 @@ fn defaults_merge_tables_and_are_told_once() {
     );
     let loaded = site.load();
     let job = |name: &str| pipeline(&loaded, "a").jobs[&name.parse::<JobName>().unwrap()].definition.clone();
-    let env = |name: &str| job(name).env.iter().map(|(key, value)| format!("{key}{value}")).collect::<Vec<_>>();
-    assert_eq!((env("x"), env("y")), (vec!["A1".into(), "B2".into()], vec!["A1".to_owned(), "B1".into()]));
+    let env = |name: &str| {
+        job(name)
+            .env
+            .iter()
+            .map(|(key, value)| format!("{key}={}", serde_json::to_string(value).unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (env("x"), env("y")),
+        (vec!["A=\"1\"".into(), "B=\"2\"".into()], vec!["A=\"1\"".to_owned(), "B=\"1\"".into()])
+    );
     assert_eq!((job("x").timeout.0, job("y").timeout.0), (300, 60));
     let messages = site.messages(&loaded);
     assert_eq!(messages.matches("error: ").count(), 3, "{messages}");

@@ -365,7 +365,7 @@ fn an_attempt_that_nobody_starts_is_fenced_for_good() {
     place.executor.start(&order).unwrap();
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(place.executor.status(&order.run, 1, &place.boot_id).unwrap(), status);
-    assert!(!place.executor.log_path(&order.run, 1).exists());
+    assert!(!place.executor.dir(&order.run, 1).join("log").exists());
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub fn run(layout: &Layout, files: &[PathBuf], json: bool) -> ExitCode {
         _ => config::check_files(layout, &trust, files),
     };
     let tally = tally(layout, files, &loaded);
-    let warnings = config::lint::warnings(&loaded.catalog, crate::clock::now());
+    let mut warnings = config::lint::warnings(&loaded.catalog, crate::clock::now());
+    warnings.extend(config::lint_secrets::missing(&loaded.catalog, &layout.secrets()));
     let written = if json {
         write_json(&mut io::stdout().lock(), &loaded, &warnings, &tally)
     } else {

@@ -129,7 +129,12 @@ fn used(view: &RunView) -> String {
         ms => Seconds(ms / 1000).to_string(),
     };
     let memory = if usage.memory_peak == 0 { String::new() } else { format!(", memory {}", bytes(usage.memory_peak)) };
-    format!("cpu {cpu}{memory}, printed {}", bytes(usage.log_bytes))
+    let masked = match usage.masked {
+        0 => String::new(),
+        1 => ", a secret once".into(),
+        times => format!(", secrets {times} times"),
+    };
+    format!("cpu {cpu}{memory}, printed {}{masked}", bytes(usage.log_bytes))
 }
 
 fn approval(view: &RunView, reader: &Reader) -> String {

@@ -198,5 +198,10 @@ fn init(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> O
         }
         Some((path, Hash::of(text.as_bytes())))
     });
-    Some(InitDef { run: run?, config: config?, source })
+    let secret = get("secret").and_then(|entry| steps::secret(entry, f));
+    if let (Some(_), Some(entry)) = (get("source"), get("secret")) {
+        let mistake = Mistake::new(&entry.key_spot, "[init] has a `source` or a `secret`, not both");
+        f.add(&mistake.label("both are put in the place of the config: remove one of them"));
+    }
+    Some(InitDef { run: run?, config: config?, source, secret })
 }

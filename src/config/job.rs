@@ -16,6 +16,7 @@ use crate::model::job::{
 };
 use crate::model::name::{EnvironmentName, JobKey, JobName};
 use crate::model::schedule;
+use crate::model::secret::{EnvValue, OnLeak, SecretName};
 use crate::model::time::Seconds;
 
 /// A job before it is resolved. `None`: the key is not there (or was wrong, which has been told).
@@ -42,7 +43,9 @@ pub struct Draft {
     pub steps: Vec<StepDef>,
     pub dir: Option<String>,
     pub shell: Option<Vec<String>>,
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, EnvValue>,
+    pub secrets: Vec<SecretName>,
+    pub on_leak: Option<OnLeak>,
     pub user: Option<String>,
     pub timeout: Option<Seconds>,
     pub grace: Option<Seconds>,
@@ -94,6 +97,8 @@ pub fn read(key: JobKey, table: &Table, zone: &str, findings: &Findings) -> Draf
         dir: get("dir").and_then(|entry| steps::dir(entry, f)),
         shell: get("shell").and_then(|entry| shell(entry, f)),
         env: get("env").map(|entry| steps::env(entry, true, f)).unwrap_or_default(),
+        secrets: get("secrets").map(|entry| secrets(entry, f)).unwrap_or_default(),
+        on_leak: get("on-leak").and_then(|entry| entry.word(f)),
         user: get("user").and_then(|entry| user(entry, f)),
         timeout: get("timeout").and_then(|entry| above_zero(entry, f)),
         grace: get("grace").and_then(|entry| entry.span(f)),
@@ -303,6 +308,13 @@ fn user(entry: &Entry, findings: &Findings) -> Option<String> {
         return None;
     }
     Some(name)
+}
+
+fn secrets(entry: &Entry, findings: &Findings) -> Vec<SecretName> {
+    let mut names: Vec<SecretName> = entry.items().iter().filter_map(|item| steps::secret(item, findings)).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn retry(entry: &Entry, findings: &Findings) -> Option<Retry> {

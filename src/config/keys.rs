@@ -47,12 +47,7 @@ fn keys(place: Place) -> &'static [Key] {
     match place {
         Place::File => FILE,
         Place::Repo => REPO,
-        Place::Init => &[
-            ("run", Works),
-            ("config", Works),
-            ("source", Works),
-            ("secret", NotYet("name a root-owned file: source = \"/etc/shipbell/NAME.json\"")),
-        ],
+        Place::Init => &[("run", Works), ("config", Works), ("source", Works), ("secret", Works)],
         Place::Job => JOB,
         Place::Step => &[
             ("name", Works),
@@ -195,7 +190,8 @@ const JOB: &[Key] = &[
     ("verify", Works),
     ("on-interrupted", Works),
     ("notify", Works),
-    ("secrets", NotYet("let a step read a file that only the job's user may read")),
+    ("secrets", Works),
+    ("on-leak", Works),
     ("sandbox", Works),
     ("workspace", NotYet("each run has a fresh one; HOME is kept, so caches in it work")),
     ("rollback", NotYet("start the job for an older commit with `shipbell run`")),

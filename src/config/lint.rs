@@ -2,6 +2,7 @@
 //! read; nothing here keeps a file from being followed. What is wrong is an error, told by `job.rs`.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -24,10 +25,7 @@ fn of_pipeline(pipeline: &Pipeline, now: Timestamp) -> Vec<Problem> {
     if pipeline.jobs.values().all(|job| !job.definition.timed()) {
         return Vec::new();
     }
-    // It was read a moment ago; if it is gone since, the next check says so.
-    let Ok(text) = fs::read_to_string(&pipeline.file) else { return Vec::new() };
-    let source = Arc::new(Source { path: pipeline.file.clone(), text });
-    let Some((file, _)) = tree::parse(&source, &Findings::default()) else { return Vec::new() };
+    let Some(file) = parsed(&pipeline.file) else { return Vec::new() };
     let findings = Findings::default();
     for job in pipeline.jobs.values().filter(|job| job.definition.timed()) {
         of_job(&file, job, now, &findings);
@@ -36,8 +34,15 @@ fn of_pipeline(pipeline: &Pipeline, now: Timestamp) -> Vec<Problem> {
     findings.into_problems().into_iter().map(name).collect()
 }
 
+/// A file once more. It was read a moment ago; if it is gone since, the next check says so.
+pub(super) fn parsed(path: &Path) -> Option<Table> {
+    let text = fs::read_to_string(path).ok()?;
+    let source = Arc::new(Source { path: path.to_owned(), text });
+    tree::parse(&source, &Findings::default()).map(|(file, _)| file)
+}
+
 /// Where a job's key stands: with the job, else with the defaults.
-fn entry<'a>(file: &'a Table, definition: &Definition, key: &str) -> Option<&'a Entry> {
+pub(super) fn entry<'a>(file: &'a Table, definition: &Definition, key: &str) -> Option<&'a Entry> {
     let silent = Findings::default();
     let table = |within: &'a Table, key: &str| within.get(key).and_then(|entry| entry.table("", &silent));
     let own = table(file, "job").and_then(|jobs| table(jobs, definition.key.job.as_str()));

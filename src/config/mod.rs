@@ -4,6 +4,7 @@
 pub mod last_good;
 pub mod layout;
 pub mod lint;
+pub mod lint_secrets;
 pub mod message;
 
 mod environment;

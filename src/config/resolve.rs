@@ -12,7 +12,7 @@ use crate::model::catalog::{Job, Notify, Pipeline, PipelineState};
 use crate::model::glob::is_plain;
 use crate::model::job::{
     CatchUp, DEFINITION_FORMAT, Definition, EnvironmentPolicy, InitDef, OnInterrupted, Overlap, RefFilter, Retry,
-    Unchanged,
+    Unchanged, Workspace,
 };
 use crate::model::name::{EnvironmentName, JobName};
 use crate::model::time::Seconds;
@@ -123,6 +123,9 @@ fn definition(
         }),
         log_limit: job.log_limit.unwrap_or(LOG_BYTES),
         sandbox: job.sandbox.unwrap_or_default(),
+        secrets: job.secrets.clone(),
+        on_leak: job.on_leak.unwrap_or_default(),
+        workspace: Workspace::Fresh,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake};
 use crate::config::tree::{Data, Entry, Table};
 use crate::model::job::StepDef;
+use crate::model::secret::{EnvValue, SecretName};
 
 const NAME_MAX: usize = 40;
 
@@ -144,7 +145,7 @@ pub fn variable(entry: &Entry, findings: &Findings) -> bool {
 }
 
 /// Variables. `of_job`: below `[job.NAME.env]`, where a key of the job is easily written by mistake.
-pub fn env(entry: &Entry, of_job: bool, findings: &Findings) -> BTreeMap<String, String> {
+pub fn env(entry: &Entry, of_job: bool, findings: &Findings) -> BTreeMap<String, EnvValue> {
     let mut variables = BTreeMap::new();
     let Some(table) = entry.table("env = { LEVEL = \"info\" }", findings) else { return variables };
     for variable in &table.entries {
@@ -158,14 +159,14 @@ pub fn env(entry: &Entry, of_job: bool, findings: &Findings) -> BTreeMap<String,
         match &variable.data {
             Data::Text(_) => {
                 if let Some(value) = variable.text(findings) {
+                    variables.insert(variable.key.clone(), EnvValue::Plain(value));
+                }
+            }
+            Data::Table(table) => {
+                if let Some(value) = from_secret(variable, table, findings) {
                     variables.insert(variable.key.clone(), value);
                 }
             }
-            Data::Table(_) => variable.refuse(
-                format!("`{}` takes a text; {{ secret }} and {{ file }} do not work yet in this version", variable.key),
-                "let a step read a file that only the job's user may read",
-                findings,
-            ),
             _ => {
                 let label = format!("write \"{}\" (in quotes)", variable.spot.text());
                 variable.refuse("the value of a variable is a text", label, findings);
@@ -173,6 +174,25 @@ pub fn env(entry: &Entry, of_job: bool, findings: &Findings) -> BTreeMap<String,
         }
     }
     variables
+}
+
+/// `{ secret = "x" }`: its content. `{ file = "x" }`: the path of its file.
+fn from_secret(variable: &Entry, table: &Table, findings: &Findings) -> Option<EnvValue> {
+    match table.entries.as_slice() {
+        [one] if one.key == "secret" => secret(one, findings).map(|secret| EnvValue::Secret { secret }),
+        [one] if one.key == "file" => secret(one, findings).map(|file| EnvValue::File { file }),
+        _ => {
+            let headline = format!("`{}` takes a text, {{ secret = \"NAME\" }} or {{ file = \"NAME\" }}", variable.key);
+            let label = "secret: the variable holds its content; file: the path of a file that holds it";
+            variable.refuse(headline, label, findings);
+            None
+        }
+    }
+}
+
+/// The name of a secret.
+pub fn secret(entry: &Entry, findings: &Findings) -> Option<SecretName> {
+    entry.parsed(findings)
 }
 
 fn job_key(table: &Table, variable: &Entry) -> Mistake {

@@ -129,7 +129,7 @@ impl Entry {
             findings.add(
                 &Mistake::new(&self.spot, format!("`{found}` is not expanded"))
                     .label("values are literal; only the shell of a step expands, as in \"$NAME\"")
-                    .note("a secret: let the step read a file that only the job's user may read"),
+                    .note("a secret: env = { NAME = { secret = \"name\" } }, with its file in /etc/shipbell/secrets"),
             );
             return None;
         }

@@ -104,13 +104,14 @@ fn keys(layout: &Layout) -> Result<Arc<Keys>, Failure> {
 /// may be several Shipbells, whose units would have the same names.
 fn executor(options: &Options) -> std::io::Result<Executor> {
     let (layout, binary) = (&options.layout, &options.binary);
+    let secrets = layout.secrets();
     let (runs, executor, homes) = (&layout.runs_dir, &layout.executor_dir, layout.homes());
     if layout.root.is_some() || host::effective_uid() != 0 || !systemd::is_booted() {
-        return Executor::new(runs, executor, &homes, binary);
+        return Executor::new(runs, executor, &homes, &secrets, binary);
     }
     let covered = vec![layout.state_dir.clone(), layout.mirrors()];
-    let hidden = vec![layout.secrets(), layout.credentials()];
-    Executor::with_units(runs, executor, &homes, binary, covered, hidden)
+    let hidden = vec![secrets.clone(), layout.credentials()];
+    Executor::with_units(runs, executor, &homes, &secrets, binary, covered, hidden)
 }
 
 /// Numbers are never reused, also not after an older database was put back: directories of runs that

@@ -4,10 +4,12 @@
 
 /// Whether an order fits a definition.
 mod order;
+/// What runs need and nobody else may read.
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,8 +19,8 @@ use crate::launch::local::Local;
 use crate::launch::systemd::{Places, Systemd};
 use crate::model::job::{Definition, Hash};
 use crate::model::name::RunRef;
-use crate::model::ticket::{FactLine, LOCK, LOG, StartOrder, TICKET, Ticket, VERSION};
-use crate::run::user;
+use crate::model::ticket::{FactLine, LOCK, StartOrder, TICKET, Ticket, VERSION};
+use crate::run::{logfile, user};
 use crate::sys::files;
 use crate::sys::lock::Lock;
 
@@ -48,6 +50,7 @@ pub struct Executor {
 struct Inner {
     runs: PathBuf,
     homes: PathBuf,
+    secrets: PathBuf,
     launcher: Launcher,
     known: Mutex<Known>,
     /// One start at a time: looking whether an attempt is there and making it are two steps.
@@ -63,12 +66,18 @@ struct Known {
 
 impl Executor {
     /// With supervisors as children of this process. `binary` is this program: it is started as
-    /// `BINARY supervise DIR`.
+    /// `BINARY supervise DIR`. `secrets_dir` may be missing.
     ///
     /// # Errors
     /// If its directories cannot be made.
-    pub fn new(runs_dir: &Path, executor_dir: &Path, homes_dir: &Path, binary: &Path) -> io::Result<Self> {
-        Self::with(runs_dir, executor_dir, homes_dir, |_, _| Ok(Launcher::Local(Local::new(binary))))
+    pub fn new(
+        runs_dir: &Path,
+        executor_dir: &Path,
+        homes_dir: &Path,
+        secrets_dir: &Path,
+        binary: &Path,
+    ) -> io::Result<Self> {
+        Self::with(runs_dir, executor_dir, homes_dir, secrets_dir, |_, _| Ok(Launcher::Local(Local::new(binary))))
     }
 
     /// With a unit of systemd for each attempt. `covered` is emptied and `hidden` taken away in the sight
@@ -80,11 +89,12 @@ impl Executor {
         runs_dir: &Path,
         executor_dir: &Path,
         homes_dir: &Path,
+        secrets_dir: &Path,
         binary: &Path,
         covered: Vec<PathBuf>,
         hidden: Vec<PathBuf>,
     ) -> io::Result<Self> {
-        Self::with(runs_dir, executor_dir, homes_dir, |runs, homes| {
+        Self::with(runs_dir, executor_dir, homes_dir, secrets_dir, |runs, homes| {
             let own = [runs.to_owned(), homes.to_owned(), executor_dir.canonicalize()?];
             let covered = own.into_iter().chain(covered).collect();
             let places = Places { runs: runs.to_owned(), covered, hidden };
@@ -96,6 +106,7 @@ impl Executor {
         runs_dir: &Path,
         executor_dir: &Path,
         homes_dir: &Path,
+        secrets_dir: &Path,
         launcher: impl FnOnce(&Path, &Path) -> io::Result<Launcher>,
     ) -> io::Result<Self> {
         // A job's user passes through to its own directories and lists nothing.
@@ -104,8 +115,9 @@ impl Executor {
         }
         let (runs, homes) = (runs_dir.canonicalize()?, homes_dir.canonicalize()?);
         let launcher = launcher(&runs, &homes)?;
+        let secrets = secrets_dir.to_owned();
         let (known, starting) = (Mutex::default(), Mutex::new(()));
-        Ok(Self { inner: Arc::new(Inner { runs, homes, launcher, known, starting }) })
+        Ok(Self { inner: Arc::new(Inner { runs, homes, secrets, launcher, known, starting }) })
     }
 
     /// These definitions hold now. Each process learns them anew, from the job files or their last good
@@ -147,6 +159,7 @@ impl Executor {
         order::check(order, &definition).map_err(StartError::Refused)?;
         self.inner.launcher.accepts(&definition).map_err(StartError::Refused)?;
         let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
+        let secrets = secrets::read(&self.inner.secrets, &definition).map_err(StartError::Refused)?;
         let ticket = Ticket {
             v: VERSION,
             order: order.clone(),
@@ -166,7 +179,7 @@ impl Executor {
         }
         // Nobody asks for it after a power cut: what must last is `claimed`, and the supervisor sees to that.
         files::write_for_now(&dir.join(TICKET), &text, 0o640)?;
-        Ok(self.inner.launcher.launch(&dir, &ticket)?)
+        Ok(self.inner.launcher.launch(&dir, &ticket, secrets::hand_over(&secrets)?)?)
     }
 
     fn make_attempt(&self, run: &RunRef, attempt: u32) -> io::Result<PathBuf> {
@@ -250,34 +263,17 @@ impl Executor {
         if Lock::is_held(&dir.join(LOCK))? {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{run}, attempt {attempt}, still runs")));
         }
-        self.inner.launcher.ack(&dir, run, attempt)
+        self.inner.launcher.ack(&dir, run, attempt)?;
+        logfile::compress(&dir)
     }
 
-    #[must_use]
-    pub fn log_path(&self, run: &RunRef, attempt: u32) -> PathBuf {
-        self.dir(run, attempt).join(LOG)
-    }
-
-    /// At most `max` bytes of the log from an offset on, and the offset to go on from.
+    /// At most `max` bytes of the log from an offset on, and the offset to go on from: behind what is
+    /// missing, where the log was longer than its limit.
     ///
     /// # Errors
     /// If the log is there and cannot be read.
     pub fn read_log(&self, run: &RunRef, attempt: u32, from: u64, max: usize) -> io::Result<(Vec<u8>, u64)> {
-        let dir = match files::open_dir(&self.dir(run, attempt)) {
-            Ok(dir) => dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
-            Err(error) => return Err(error),
-        };
-        let mut file = match files::open_beneath(&dir, LOG.as_ref(), false) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), from)),
-            Err(error) => return Err(error),
-        };
-        file.seek(SeekFrom::Start(from))?;
-        let mut bytes = Vec::new();
-        file.take(max as u64).read_to_end(&mut bytes)?;
-        let next = from.saturating_add(bytes.len() as u64);
-        Ok((bytes, next))
+        logfile::read(&self.dir(run, attempt), from, max)
     }
 }
 

@@ -204,7 +204,11 @@ impl RunPage {
         let usage = self.facts.attempts.last().and_then(|attempt| attempt.usage);
         usage.map_or_else(String::new, |usage| {
             let cpu = Seconds(usage.cpu_ms / 1000);
-            format!("cpu {cpu}, memory {} MB, log {} kB", usage.memory_peak >> 20, usage.log_bytes >> 10)
+            let masked = match usage.masked {
+                0 => String::new(),
+                times => format!(", secrets printed {times}×"),
+            };
+            format!("cpu {cpu}, memory {} MB, log {} kB{masked}", usage.memory_peak >> 20, usage.log_bytes >> 10)
         })
     }
 

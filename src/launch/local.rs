@@ -41,17 +41,18 @@ impl Local {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the supervisor of an attempt whose ticket is written.
+    /// Starts the supervisor of an attempt whose ticket is written. `secrets` is what it finds on its
+    /// standard input.
     ///
     /// # Errors
     /// If the program cannot be started; then nothing began and nothing will.
-    pub fn launch(&self, dir: &Path) -> io::Result<()> {
+    pub fn launch(&self, dir: &Path, secrets: Option<File>) -> io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let log = File::options().append(true).create(true).mode(0o640).open(dir.join(SUPERVISOR_LOG))?;
         // No pre_exec, no uid, no group: so it is posix_spawn, whose cost does not grow with our memory.
         let mut command = Command::new(&self.binary);
         command.arg("supervise").arg(dir).env_clear();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log));
+        command.stdin(secrets.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::null()).stderr(Stdio::from(log));
         self.live().insert(dir.to_owned());
         let mut child = match command.spawn() {
             Ok(child) => child,
@@ -90,6 +91,7 @@ impl Local {
         let evidence = evidence::of(dir, boot_id)?;
         if let Evidence::Lost { rebooted: false, .. } | Evidence::Finished { empty: false, .. } = evidence {
             end_leftovers(dir);
+            run::secrets::remove_left(dir);
         }
         Ok(Status::Over(evidence))
     }

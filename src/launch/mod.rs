@@ -10,6 +10,7 @@ pub mod systemd;
 /// Hints that an attempt has something new.
 pub mod watch;
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -62,12 +63,14 @@ impl Launcher {
         }
     }
 
+    /// `secrets` is what the supervisor finds on its standard input.
+    ///
     /// # Errors
     /// If the supervisor cannot be started; then nothing began and nothing will.
-    pub fn launch(&self, dir: &Path, ticket: &Ticket) -> io::Result<()> {
+    pub fn launch(&self, dir: &Path, ticket: &Ticket, secrets: Option<File>) -> io::Result<()> {
         match self {
-            Self::Local(local) => local.launch(dir),
-            Self::Systemd(systemd) => systemd.launch(dir, ticket),
+            Self::Local(local) => local.launch(dir, secrets),
+            Self::Systemd(systemd) => systemd.launch(dir, ticket, secrets.as_ref()),
         }
     }
 

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::commit::RefName;
 use crate::model::name::{EnvironmentName, JobKey, JobName};
+use crate::model::secret::{EnvValue, OnLeak, SecretName};
 use crate::model::time::Seconds;
 
 /// The number of the definition's format; it is part of what is hashed.
@@ -93,7 +94,7 @@ pub struct Definition {
     pub dir: Option<String>,
     /// argv before the step's text, `["sh", "-eu", "-c"]` where the file names none.
     pub shell: Vec<String>,
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, EnvValue>,
     /// `None`: the user of the launcher's default.
     pub user: Option<String>,
     pub timeout: Seconds,
@@ -108,6 +109,13 @@ pub struct Definition {
     /// Left out of the text, and so of the hash, where it is the default.
     #[serde(default, skip_serializing_if = "Sandbox::is_standard")]
     pub sandbox: Sandbox,
+    /// Given as files. What stands in `env` is not repeated here; see [`Definition::secret_names`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretName>,
+    #[serde(default, skip_serializing_if = "OnLeak::is_report")]
+    pub on_leak: OnLeak,
+    #[serde(default, skip_serializing_if = "Workspace::is_fresh")]
+    pub workspace: Workspace,
 }
 
 impl Definition {
@@ -206,6 +214,10 @@ impl Sandbox {
     }
 }
 
+crate::words! {
+    /// `keep`: what a run leaves in its workspace is there for the next one.
+    pub enum Workspace { Fresh => "fresh", Keep => "keep" }
+}
 crate::words! { pub enum EveryFrom { Start => "start", End => "end" } }
 crate::words! { pub enum Factor { Word => "word", Totp => "totp", Sshsig => "sshsig" } }
 
@@ -220,6 +232,21 @@ pub struct ScheduleDef {
     pub resolved: Option<String>,
     /// IANA name; resolved from the job, shipbell.toml or the host.
     pub zone: String,
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::Fresh
+    }
+}
+
+impl Workspace {
+    /// The default is not written down: definitions from before it was known keep their hash.
+    #[must_use]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    pub fn is_fresh(&self) -> bool {
+        *self == Self::Fresh
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,6 +296,9 @@ pub struct InitDef {
     pub config: String,
     /// A root-owned file put in its place, and the hash of its content.
     pub source: Option<(PathBuf, Hash)>,
+    /// A secret put in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,7 +307,7 @@ pub struct StepDef {
     pub run: String,
     pub timeout: Option<Seconds>,
     pub always: bool,
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, EnvValue>,
     pub dir: Option<String>,
 }
 

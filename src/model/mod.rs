@@ -17,6 +17,7 @@ pub mod pulse;
 pub mod request;
 pub mod run;
 pub mod schedule;
+pub mod secret;
 pub mod ticket;
 pub mod time;
 pub mod view;

@@ -299,4 +299,12 @@ pub struct Usage {
     pub memory_peak: u64,
     /// Bytes that the steps printed, kept or not.
     pub log_bytes: u64,
+    /// How often a secret was taken out of what they printed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub masked: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

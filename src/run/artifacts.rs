@@ -48,6 +48,9 @@ pub fn collect(bench: &mut Bench) -> Result<(), String> {
         }
         let name = path.to_str().filter(|name| !name.chars().any(char::is_control));
         let name = name.ok_or_else(|| format!("artifact {path:?}: its name is no plain text"))?;
+        if bench.log.clean(name).1 {
+            return Err("an artifact has a secret in its name: names are stored and shown".into());
+        }
         if taken.iter().any(|artifact| artifact.path == name) {
             return Err(format!("artifact {name}: it lies in the workspace and in $SHIPBELL_ARTIFACTS"));
         }

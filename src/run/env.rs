@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::model::job::StepDef;
+use crate::model::secret::EnvValue;
 use crate::model::ticket::{OUT, Ticket, WORK};
+use crate::run::secrets::Secrets;
 
 /// Paths within an attempt's directory, as a step sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,16 +50,28 @@ pub fn of_run(ticket: &Ticket, places: &Places, user: &str) -> BTreeMap<String, 
     if let Some(init) = &ticket.definition.init {
         env.insert("INIT_CONFIG".into(), text(&places.work.join(&init.config)));
     }
-    env.extend(ticket.definition.env.clone());
+    for (name, value) in &ticket.definition.env {
+        // Secrets come when `init` is over.
+        if let EnvValue::Plain(text) = value {
+            env.insert(name.clone(), text.clone());
+        }
+    }
     env
 }
 
 /// What one step sees.
-#[must_use]
-pub fn of_step(run: &BTreeMap<String, String>, step: &StepDef, ticket: &Ticket) -> BTreeMap<String, String> {
+///
+/// # Errors
+/// A text for people: a secret that no variable can hold.
+pub fn of_step(
+    run: &BTreeMap<String, String>,
+    step: &StepDef,
+    secrets: &Secrets,
+    ticket: &Ticket,
+) -> Result<BTreeMap<String, String>, String> {
     let mut env = run.clone();
-    env.extend(step.env.clone());
-    with_params(env, ticket)
+    secrets.add_to(&mut env, &step.env)?;
+    Ok(with_params(env, ticket))
 }
 
 /// The params win over everything: they are what a person asked for and approved.

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::model::job::InitDef;
 use crate::model::ticket::Ticket;
 use crate::run::env::Places;
+use crate::run::secrets::Secrets;
 use crate::sys::files;
 
 /// A config larger than this is none.
@@ -14,16 +15,28 @@ const CONFIG_MAX: u64 = 16 << 20;
 /// Characters of a broken line that are shown.
 const SHOWN_MAX: usize = 100;
 
-/// Puts the config of `[init] source` in its place, if there is one.
+/// Puts the config of `[init] source` or `[init] secret` in its place, if there is one. A secret one too
+/// lies in the workspace: tools copy it from there, and follow no link to elsewhere.
 ///
 /// # Errors
 /// A text for people.
-pub fn place_config(ticket: &Ticket, places: &Places, owner: Option<(u32, u32)>) -> Result<(), String> {
+pub fn place_config(
+    ticket: &Ticket,
+    places: &Places,
+    secrets: &Secrets,
+    owner: Option<(u32, u32)>,
+) -> Result<(), String> {
     use std::io::Write as _;
-    let (Some(init), Some(text)) = (&ticket.definition.init, &ticket.init_config) else { return Ok(()) };
+    let Some(init) = &ticket.definition.init else { return Ok(()) };
+    let secret = init.secret.as_ref().and_then(|name| secrets.value(name));
+    let (text, mode) = match (secret, &ticket.init_config) {
+        (Some(secret), _) => (secret, 0o600),
+        (None, Some(text)) => (text.as_bytes(), 0o644),
+        (None, None) => return Ok(()),
+    };
     let written = files::open_dir(&places.work)
-        .and_then(|work| files::create_beneath(&work, Path::new(&init.config), 0o644, owner))
-        .and_then(|mut file| file.write_all(text.as_bytes()));
+        .and_then(|work| files::create_beneath(&work, Path::new(&init.config), mode, owner))
+        .and_then(|mut file| file.write_all(text));
     written.map_err(|error| format!("the config of [init] could not be written to {}: {error}", init.config))
 }
 
@@ -101,13 +114,20 @@ fn broken(text: &[u8], error: &serde_json::Error, ticket: &Ticket, init: &InitDe
             String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect::<String>()
         })
         .unwrap_or_default();
-    let source = ticket.definition.init.as_ref().and_then(|init| init.source.as_ref());
+    let (source, secret) = (init.source.as_ref(), init.secret.as_ref());
     let mut lines = vec![format!("{}:{line}:{column}: this is not JSON: {said}", init.config)];
-    lines.push(format!("{line:>4} | {shown}"));
+    if secret.is_none() {
+        lines.push(format!("{line:>4} | {shown}"));
+    }
     lines.extend(origin(ticket));
-    lines.push(match source {
-        Some((path, _)) => format!("It was put there from {}: correct it there, then shipbell retry", path.display()),
-        None => "Correct it in the repository and push, or put a file in its place: [init] source = \"...\"".into(),
+    lines.push(match (source, secret) {
+        (_, Some(name)) => format!("It was put there from secret {name}: correct it there, then shipbell retry"),
+        (Some((path, _)), None) => {
+            format!("It was put there from {}: correct it there, then shipbell retry", path.display())
+        }
+        (None, None) => {
+            "Correct it in the repository and push, or put a file in its place: [init] source = \"...\"".into()
+        }
     });
     lines.push(format!("Try it here:  python3 -m json.tool {}", init.config));
     lines.join("\n")

@@ -12,12 +12,20 @@ pub mod events;
 pub mod init;
 /// What the steps print.
 pub mod log;
+/// A run's log, read by offset.
+pub mod logfile;
+/// Secrets taken out of a stream.
+pub mod mask;
 /// What a run hands to everything downstream.
 pub mod outputs;
 /// One program, started and ended with its descendants.
 pub mod process;
+/// The secrets of one run.
+pub mod secrets;
 /// The order of a run.
 pub mod steps;
+/// What is kept of a log.
+pub mod stream;
 /// As whom the steps run.
 pub mod user;
 /// The checked out commit.
@@ -30,11 +38,14 @@ use std::time::{Duration, Instant};
 
 use crate::model::job::Sandbox;
 use crate::model::run::{Outcome, Usage};
+use crate::model::secret::OnLeak;
 use crate::model::ticket::{CLAIMED, Fact, LOCK, OUT, TICKET, Ticket, VERSION, WORK};
 use crate::run::env::Places;
 use crate::run::events::Events;
 use crate::run::log::Log;
+use crate::run::mask::SHORTEST;
 use crate::run::process::Bench;
+use crate::run::secrets::Secrets;
 use crate::run::steps::Verdict;
 use crate::sys::lock::Lock;
 use crate::sys::process::Signals;
@@ -102,6 +113,7 @@ pub fn sweep(dir: &Path) -> io::Result<()> {
     if Lock::is_held(&dir.join(LOCK))? {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "its supervisor lives"));
     }
+    secrets::remove_left(dir);
     [WORK, OUT].iter().try_for_each(|name| files::remove_tree(&dir.join(name)))
 }
 
@@ -155,7 +167,11 @@ fn read_ticket(dir: &Path) -> Result<Ticket, String> {
 }
 
 fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock: Lock) -> io::Result<Bench> {
-    let mut log = Log::begin(&dir, ticket.definition.log_limit)?;
+    let (secrets, lost) = match Secrets::receive(&ticket.definition) {
+        Ok(secrets) => (secrets, None),
+        Err(why) => (Secrets::default(), Some(why)),
+    };
+    let mut log = Log::begin(&dir, ticket.definition.log_limit, secrets.masker())?;
     // What a unit says stands in the journal: `journalctl -u` then tells the run's story.
     log.echo(ticket.unit.is_some());
     let places = Places::of(&dir);
@@ -174,6 +190,9 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
         }
         None => {}
     }
+    for name in secrets.unmasked() {
+        log.note(&format!("=== WARNING: secret {name} is shorter than {SHORTEST} bytes and is not masked in this log"));
+    }
     let env = env::of_run(&ticket, &places, &doer.name);
     let deadline = Instant::now() + ticket.definition.timeout.duration();
     let mut bench = Bench {
@@ -181,7 +200,8 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
         places,
         ticket,
         doer,
-        refusal,
+        refusal: refusal.or(lost),
+        secrets,
         env,
         events,
         log,
@@ -212,17 +232,34 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
         bench.log.note(&format!("=== {why}"));
         verdict.worsen(Outcome::Failed, why, None);
     }
+    bench.secrets.remove(&bench.dir);
+    leaks(bench, &mut verdict);
     let end = if verdict.good() { String::new() } else { format!(": {}", verdict.reason) };
     bench.log.note(&format!("=== {}{}", verdict.outcome, end.replace('\n', "\n=== ")));
     let (cpu, memory_peak) = crate::sys::process::children_usage();
     let cpu_ms = u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX);
-    let usage = Usage { cpu_ms, memory_peak, log_bytes: bench.log.printed() };
+    let usage = Usage { cpu_ms, memory_peak, log_bytes: bench.log.printed(), masked: bench.log.hits() };
     // Where `Empty` follows at once, its way to the disk takes this line along.
-    bench.events.state(finished(verdict.outcome, verdict.reason, verdict.step, usage), !bench.childless);
+    let reason = bench.log.clean(&verdict.reason).0;
+    bench.events.state(finished(verdict.outcome, reason, verdict.step, usage), !bench.childless);
     bench.events.settle()?;
     while !bench.end_tree(Duration::ZERO) {}
     bench.events.state(Fact::Empty, true);
     bench.events.settle()
+}
+
+/// Secrets that were printed are said, and fail the run where the job wants that.
+fn leaks(bench: &mut Bench, verdict: &mut Verdict) {
+    let times = match bench.log.hits() {
+        0 => return,
+        1 => "once".to_owned(),
+        hits => format!("{hits} times"),
+    };
+    bench.log.note(&format!("=== MASKED: the steps printed a secret {times}; *** stands in its place"));
+    if bench.ticket.definition.on_leak == OnLeak::Fail {
+        let why = format!("the steps printed a secret {times} (on-leak = \"fail\")");
+        verdict.worsen(Outcome::Failed, why, None);
+    }
 }
 
 fn finished(outcome: Outcome, reason: String, step: Option<(u32, String)>, usage: Usage) -> Fact {

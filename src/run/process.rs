@@ -14,6 +14,7 @@ use crate::run::env::Places;
 use crate::run::events::Events;
 use crate::run::log::Log;
 use crate::run::outputs::Outputs;
+use crate::run::secrets::Secrets;
 use crate::run::user::Doer;
 use crate::sys::lock::Lock;
 use crate::sys::process::{self, Blow, Ended, Program, Signals};
@@ -39,6 +40,7 @@ pub struct Bench {
     pub doer: Doer,
     /// Why nobody can carry the steps out.
     pub refusal: Option<String>,
+    pub secrets: Secrets,
     /// What every step sees.
     pub env: BTreeMap<String, String>,
     pub events: Events,

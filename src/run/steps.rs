@@ -90,6 +90,7 @@ pub fn carry_out(bench: &mut Bench) -> Verdict {
         let first = hint.as_deref().and_then(|hint| hint.split(':').next());
         verdict.absorb(bench, 0, "init", &end, first);
     }
+    give_secrets(bench, &mut verdict);
     let mut index = 0;
     for step in &definition.steps {
         index += 1;
@@ -110,6 +111,34 @@ pub fn carry_out(bench: &mut Bench) -> Verdict {
     verdict
 }
 
+/// From here on the steps have their secrets. What `init` left running is ended first: it is not to see
+/// them.
+fn give_secrets(bench: &mut Bench, verdict: &mut Verdict) {
+    let definition = &bench.ticket.definition;
+    if !definition.hides_secrets_from_init() {
+        return;
+    }
+    let (names, wanted) = (definition.secret_files(), definition.env.clone());
+    bench.turn(Duration::ZERO);
+    if !bench.childless {
+        bench.log.note("=== what init left running is ended: it is not to see the secrets of this job");
+        bench.end_tree(bench.ticket.definition.grace.duration());
+    }
+    let (dir, owner) = (bench.dir.clone(), bench.doer.owner());
+    let placed = bench.secrets.place(&dir, &names, owner).and_then(|warning| {
+        bench.secrets.add_to(&mut bench.env, &wanted)?;
+        Ok(warning)
+    });
+    match placed {
+        Ok(None) => {}
+        Ok(Some(warning)) => bench.log.note(&format!("=== WARNING: {warning}")),
+        Err(why) => {
+            bench.log.note(&format!("=== {why}"));
+            verdict.worsen(Outcome::Failed, why, None);
+        }
+    }
+}
+
 /// Everything before the first program of the job.
 fn prepare(bench: &mut Bench) -> Result<(), StepEnd> {
     let refused = StepEnd::Refused;
@@ -119,7 +148,7 @@ fn prepare(bench: &mut Bench) -> Result<(), StepEnd> {
     workspace::make_directories(bench).map_err(|error| refused(format!("the workspace cannot be made: {error}")))?;
     workspace::check_out(bench)?;
     artifacts::restore(bench).map_err(refused)?;
-    init::place_config(&bench.ticket, &bench.places, bench.doer.owner()).map_err(refused)
+    init::place_config(&bench.ticket, &bench.places, &bench.secrets, bench.doer.owner()).map_err(refused)
 }
 
 struct Plan<'a> {
@@ -149,11 +178,20 @@ fn one_step(bench: &mut Bench, plan: &Plan<'_>, body: impl FnOnce(&mut Bench) ->
     };
     bench.log.end_step();
     let (values, read) = bench.outputs.read_new(&bench.places);
+    let mut read = read;
     for (key, value) in values {
+        // Outputs are kept, shown and mailed: a secret in them is no output.
+        if bench.log.clean(&format!("{key}={value}")).1 {
+            read = Err(format!("$SHIPBELL_OUTPUT, {key}: a secret is in its value, and outputs are stored and shown"));
+            continue;
+        }
         bench.events.state(Fact::Value { key, value }, false);
     }
     if let (true, Err(why)) = (end.good(), read) {
         end = StepEnd::Refused(why);
+    }
+    if let StepEnd::Refused(why) = &mut end {
+        *why = bench.log.clean(why).0;
     }
     if !end.good() {
         let said = end.to_string().replace('\n', "\n=== ");
@@ -166,7 +204,10 @@ fn one_step(bench: &mut Bench, plan: &Plan<'_>, body: impl FnOnce(&mut Bench) ->
 fn user_step(bench: &mut Bench, index: u32, step: &StepDef) -> StepEnd {
     let plan = Plan { index, name: &step.name, always: step.always, text: &step.run };
     one_step(bench, &plan, |bench| {
-        let env = env::of_step(&bench.env, step, &bench.ticket);
+        let env = match env::of_step(&bench.env, step, &bench.secrets, &bench.ticket) {
+            Ok(env) => env,
+            Err(why) => return StepEnd::Refused(why),
+        };
         let dir = step.dir.clone().or_else(|| bench.ticket.definition.dir.clone());
         let task = shell(bench, &step.run, dir.as_deref(), env);
         let now = Instant::now();

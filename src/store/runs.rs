@@ -296,6 +296,7 @@ pub fn put_attempt(db: &Connection, attempt: &Attempt) -> rusqlite::Result<()> {
             ("cpu_ms", &usage.map(|usage| Count(usage.cpu_ms))),
             ("memory_peak", &usage.map(|usage| Count(usage.memory_peak))),
             ("log_bytes", &usage.map(|usage| Count(usage.log_bytes))),
+            ("masked", &Count(usage.map_or(0, |usage| usage.masked))),
         ],
     )
 }
@@ -309,6 +310,7 @@ pub fn attempts(db: &Connection, key: &RunRef) -> rusqlite::Result<Vec<Attempt>>
                 cpu_ms,
                 memory_peak: row.get::<_, Count>("memory_peak")?.0,
                 log_bytes: row.get::<_, Count>("log_bytes")?.0,
+                masked: row.get::<_, Count>("masked")?.0,
             }),
             None => None,
         };

@@ -15,6 +15,8 @@ pub mod lock;
 pub mod memfile;
 /// What the allocator keeps.
 pub mod memory;
+/// What one process alone is to see.
+pub mod private;
 /// Starting processes, waiting for them, ending a whole tree.
 pub mod process;
 /// A timer on the wall clock that also tells when the clock was stepped.

@@ -59,6 +59,9 @@ pub fn job(steps: &[&str]) -> Definition {
         on_interrupted: OnInterrupted::Report,
         log_limit: 64 << 20,
         sandbox: Sandbox::Standard,
+        secrets: vec![],
+        on_leak: Default::default(),
+        workspace: Workspace::Fresh,
     }
 }
 
@@ -192,7 +195,8 @@ impl Place {
 }
 
 fn executor(temp: &Path) -> Executor {
-    Executor::new(&temp.join("runs"), &temp.join("executor"), &temp.join("homes"), Path::new(BINARY)).unwrap()
+    let dir = |name: &str| temp.join(name);
+    Executor::new(&dir("runs"), &dir("executor"), &dir("homes"), &dir("secrets"), Path::new(BINARY)).unwrap()
 }
 
 /// What came of a run.

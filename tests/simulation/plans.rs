@@ -319,6 +319,9 @@ fn base(key: shipbell::model::name::JobKey, url: Option<&str>, branches: &[&str]
         on_interrupted: OnInterrupted::Retry,
         log_limit: 1 << 20,
         sandbox: Sandbox::Standard,
+        secrets: vec![],
+        on_leak: Default::default(),
+        workspace: Default::default(),
         key,
     }
 }

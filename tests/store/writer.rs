@@ -318,7 +318,7 @@ impl Writer {
             _ => StepEnd::Refused(TEXT.into()),
         };
         let ended = (!self.random.one_in(4)).then_some(ended);
-        let usage = Usage { cpu_ms: 1, memory_peak: 1 << 50, log_bytes: 3 };
+        let usage = Usage { cpu_ms: 1, memory_peak: 1 << 50, log_bytes: 3, masked: 4 };
         vec![
             Change::StepPut(StepReport {
                 run: run.clone(),

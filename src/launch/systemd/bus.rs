@@ -3,6 +3,7 @@
 //! and what their states mean for an attempt is decided elsewhere.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -65,13 +66,15 @@ impl Bus {
         Ok(Self { runtime: Some(runtime), connection: Mutex::new(None) })
     }
 
-    /// Starts a unit that is not there yet.
+    /// Starts a unit that is not there yet. `input`: what its programs find on their standard input.
     ///
     /// # Errors
     /// What systemd has against it.
-    pub fn start(&self, name: &str, properties: &[Property]) -> io::Result<()> {
-        let properties: Vec<(&str, Variant<'_>)> =
-            properties.iter().map(|(name, value)| (*name, variant(value))).collect();
+    pub fn start(&self, name: &str, properties: &[Property], input: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let taken = |name: &str| input.is_some() && name == "StandardInput";
+        let mut properties: Vec<(&str, Variant<'_>)> =
+            properties.iter().filter(|(name, _)| !taken(name)).map(|(name, value)| (*name, variant(value))).collect();
+        properties.extend(input.map(|input| ("StandardInputFileDescriptor", Variant::new(zbus::Fd::from(input)))));
         let aux: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
         let _: OwnedObjectPath = self.ask("StartTransientUnit", &(name, "fail", properties, aux))?;
         Ok(())

@@ -7,7 +7,9 @@ mod bus;
 /// What the unit of an attempt is.
 pub mod unit;
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,10 +50,10 @@ impl Systemd {
     ///
     /// # Errors
     /// If systemd does not take it; then nothing began and nothing will.
-    pub fn launch(&self, dir: &Path, ticket: &Ticket) -> io::Result<()> {
+    pub fn launch(&self, dir: &Path, ticket: &Ticket, secrets: Option<&File>) -> io::Result<()> {
         let name = unit::name(&ticket.order.run, ticket.order.attempt);
         let properties = unit::of_attempt(ticket, dir, &self.binary, &self.places);
-        match self.bus.start(&name, &properties) {
+        match self.bus.start(&name, &properties, secrets.map(AsFd::as_fd)) {
             // A question that was asked twice, as the connection broke over the answer.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && lives(&self.bus.state(&name)?) => Ok(()),
             other => other,
@@ -153,7 +155,7 @@ impl Systemd {
         let left = |part: &str| dir.join(part).try_exists();
         if left(WORK)? || left(OUT)? {
             let (name, properties) = unit::of_sweep(run, attempt, dir, &self.binary);
-            return match self.bus.start(&name, &properties) {
+            return match self.bus.start(&name, &properties, None) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 other => other,
             };

@@ -1,0 +1,1 @@
+UPDATE attempts SET masked = 2 WHERE attempt = 1;
