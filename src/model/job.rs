@@ -216,7 +216,8 @@ impl Sandbox {
 
 crate::words! {
     /// `keep`: what a run leaves in its workspace is there for the next one.
-    pub enum Workspace { Fresh => "fresh", Keep => "keep" }
+    #[derive(Default)]
+    pub enum Workspace { #[default] Fresh => "fresh", Keep => "keep" }
 }
 crate::words! { pub enum EveryFrom { Start => "start", End => "end" } }
 crate::words! { pub enum Factor { Word => "word", Totp => "totp", Sshsig => "sshsig" } }
@@ -234,16 +235,9 @@ pub struct ScheduleDef {
     pub zone: String,
 }
 
-impl Default for Workspace {
-    fn default() -> Self {
-        Self::Fresh
-    }
-}
-
 impl Workspace {
     /// The default is not written down: definitions from before it was known keep their hash.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     pub fn is_fresh(&self) -> bool {
         *self == Self::Fresh
     }

@@ -97,19 +97,13 @@ impl From<String> for EnvValue {
 
 crate::words! {
     /// What it means that a step printed a secret.
-    pub enum OnLeak { Report => "report", Fail => "fail" }
-}
-
-impl Default for OnLeak {
-    fn default() -> Self {
-        Self::Report
-    }
+    #[derive(Default)]
+    pub enum OnLeak { #[default] Report => "report", Fail => "fail" }
 }
 
 impl OnLeak {
     /// The default is not written down: definitions from before it was known keep their hash.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     pub fn is_report(&self) -> bool {
         *self == Self::Report
     }

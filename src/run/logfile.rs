@@ -21,6 +21,8 @@ const LEVEL: i32 = 3;
 /// A frame that programs for zstd skip: our index.
 const SKIPPABLE: u32 = 0x184D_2A5E;
 const MAGIC: &[u8; 8] = b"SBLOGIX1";
+/// The number of entries and the magic, at the very end.
+const TRAILER: usize = 4 + MAGIC.len();
 const ENTRY: usize = 24;
 const ENTRIES_MAX: u32 = 1 << 20;
 
@@ -153,9 +155,8 @@ fn of_compressed(file: File, from: u64, max: usize) -> io::Result<Piece> {
 /// The frames by the index at the file's end; `None`: there is none, or it makes no sense.
 fn index(file: &File) -> io::Result<Option<Vec<Frame>>> {
     let size = file.metadata()?.len();
-    let trailer = (MAGIC.len() + 4) as u64;
-    let Some(at) = size.checked_sub(trailer) else { return Ok(None) };
-    let end = read_at(file.try_clone()?, at, trailer as usize)?;
+    let Some(at) = size.checked_sub(TRAILER as u64) else { return Ok(None) };
+    let end = read_at(file.try_clone()?, at, TRAILER)?;
     let Some((count, magic)) = end.split_first_chunk::<4>() else { return Ok(None) };
     let count = u32::from_le_bytes(*count);
     if magic != MAGIC || count > ENTRIES_MAX {
