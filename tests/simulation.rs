@@ -164,6 +164,8 @@ const OFTEN: &[&str] = &[
     "skipped",
     "crash",
     "reboot",
+    "pause",
+    "backfill",
 ];
 
 /// The same, of many histories.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shipbell::model::event::{Change, Event};
 use shipbell::model::job::Hash;
 use shipbell::model::ledger::Cursor;
+use shipbell::model::pause::{Pause, Scope};
 use shipbell::model::request::{Request, RequestState, Verdict};
 use shipbell::model::run::{Finished, Outcome, Run, RunState, Usage};
 use shipbell::model::ticket::Evidence;
@@ -187,6 +188,17 @@ fn ends_without_evidence_are_caught() {
     let asked = Request { id: request.id + 1, run: second.run.clone(), ..approved(&request, &robot, "ann") };
     let found = broken(&robot, &[], &[queued, put(asked), beside], |_| {});
     assert_eq!(found, "an environment runs one deployment at a time");
+}
+
+#[test]
+fn a_start_of_what_is_paused_is_caught() {
+    let (robot, run, _) = at_the_bell();
+    let start = running(&run, &robot);
+    for scope in [Scope::All, Scope::Pipeline(run.run.job.pipeline.clone()), Scope::Job(run.run.job.clone())] {
+        let pause = Pause { scope, at: robot.now, until: None, note: String::new(), by: "ann".into() };
+        let put = Change::PausePut(pause);
+        assert_eq!(broken(&robot, &[], &[put, start.clone()], |_| {}), "nothing that is paused starts");
+    }
 }
 
 #[test]

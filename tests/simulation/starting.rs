@@ -7,6 +7,7 @@ use shipbell::model::commit::{CommitId, Relation};
 use shipbell::model::environment::EnvironmentState;
 use shipbell::model::job::{Approval, Definition, EnvironmentPolicy, Hash};
 use shipbell::model::name::JobKey;
+use shipbell::model::pause::Pause;
 use shipbell::model::request::{Request, RequestState, Verdict};
 use shipbell::model::run::{Outcome, Run, RunState};
 use shipbell::model::window::{Opening, Windows};
@@ -31,6 +32,9 @@ pub fn may_start(checks: &mut Checks, all: &Transition<'_>, old: &Run, run: &Run
     };
     let definition = &job.definition;
     must(!matches!(pipeline.state, PipelineState::Off { .. }), "nothing starts in a pipeline that is off", run)?;
+    let covers = |pause: &&Pause| pause.scope.covers(&run.run.job) && pause.until.is_none_or(|until| all.now < until);
+    let paused = all.after.pauses.values().find(covers);
+    must(paused.is_none(), "nothing that is paused starts", (run, paused))?;
     must(run.definition == job.hash, "a run starts with the present definition", run)?;
     let RunState::Queued { not_before, confirmed_by } = &old.state else { return Err(fault("queued before", old)) };
     must(not_before.is_none_or(|at| at <= all.now), "a retry waits for its delay", run)?;

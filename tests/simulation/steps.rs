@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use shipbell::model::backfill::{BackfillOnly, BackfillRequest};
 use shipbell::model::event::{Ballot, Event, RunRequest};
-use shipbell::model::name::RunRef;
+use shipbell::model::name::{JobKey, RunRef};
+use shipbell::model::pause::Scope;
 use shipbell::model::request::{Request, Verdict};
 use shipbell::model::run::Run;
 use shipbell::model::time::Seconds;
@@ -27,6 +29,9 @@ pub enum Kind {
     Start,
     Vote,
     Reload,
+    /// A pause begins or ends.
+    Pause,
+    Backfill,
     Letter,
     Resolve,
     Disk,
@@ -51,6 +56,8 @@ const WEIGHTS: &[(Kind, u64)] = &[
     (Kind::Start, 3),
     (Kind::Vote, 9),
     (Kind::Reload, 2),
+    (Kind::Pause, 2),
+    (Kind::Backfill, 1),
     (Kind::Letter, 8),
     (Kind::Resolve, 3),
     (Kind::Disk, 1),
@@ -113,6 +120,8 @@ impl Step {
                 robot.reload();
                 format!("reload: {what}")
             }
+            Kind::Pause => pause(robot, random),
+            Kind::Backfill => backfill(robot, random),
             Kind::Letter => letter(robot, random, false),
             Kind::Resolve => resolve(robot, random),
             Kind::Disk => {
@@ -247,14 +256,45 @@ fn retry(robot: &mut Robot, random: &mut Random) -> String {
     format!("bob retries {run}")
 }
 
+fn some_job(robot: &Robot, random: &mut Random) -> Option<JobKey> {
+    let jobs = robot.catalog.pipelines.values().flat_map(|pipeline| pipeline.jobs.values());
+    let keys: Vec<_> = jobs.map(|job| job.definition.key.clone()).collect();
+    random.pick(&keys).cloned()
+}
+
+fn pause(robot: &mut Robot, random: &mut Random) -> String {
+    let there: Vec<Scope> = robot.world.pauses.keys().cloned().collect();
+    if let Some(scope) = random.pick(&there).filter(|_| !random.one_in(4)) {
+        robot.inbox.push(Event::Resumed { scope: scope.clone(), by: "bob".into() });
+        return format!("bob resumes {scope}");
+    }
+    let Some(job) = some_job(robot, random) else { return "no job to pause".into() };
+    let scope = match random.below(4) {
+        0 => Scope::All,
+        1 => Scope::Pipeline(job.pipeline),
+        _ => Scope::Job(job),
+    };
+    let until = random.one_in(2).then(|| Seconds(random.below(20_000) + 1).after(robot.now));
+    let what = format!("ann pauses {scope} until {until:?}");
+    robot.checks.seen("pause");
+    robot.inbox.push(Event::Paused { scope, until, note: "the disk".into(), by: "ann".into() });
+    what
+}
+
+/// Due times of the last hours once more, as the command asks for them.
+fn backfill(robot: &mut Robot, random: &mut Random) -> String {
+    let Some(job) = some_job(robot, random) else { return "no job to backfill".into() };
+    let (from, to) = (Seconds(random.below(6 * 3600)).before(robot.now), robot.now);
+    let only = *random.pick(&[BackfillOnly::Missing, BackfillOnly::Failed, BackfillOnly::All]).unwrap();
+    let known = robot.reader.due_runs(&job, from, to).unwrap();
+    let what = format!("joe backfills {job} from {from}: {only:?}");
+    let request = BackfillRequest { job, from, to, only, dry_run: random.one_in(5), by: "joe".into(), known };
+    robot.inbox.push(Event::BackfillRequested(request));
+    what
+}
+
 fn start(robot: &mut Robot, random: &mut Random) -> String {
-    let keys: Vec<_> = robot
-        .catalog
-        .pipelines
-        .values()
-        .flat_map(|pipeline| pipeline.jobs.values().map(|job| job.definition.key.clone()))
-        .collect();
-    let Some(job) = random.pick(&keys).cloned() else { return "no job to start".into() };
+    let Some(job) = some_job(robot, random) else { return "no job to start".into() };
     let git_ref = random.pick(&[None, None, Some("main"), Some("feature/a"), Some("v1")]).copied().flatten();
     let request = RunRequest {
         job,
@@ -340,6 +380,8 @@ fn time(kind: Kind, robot: &mut Robot, random: &mut Random) -> String {
 pub fn calm_down(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
     robot.death = None;
     robot.inbox.push(Event::DiskSeen { free: 1 << 40 });
+    let paused: Vec<Scope> = robot.world.pauses.keys().cloned().collect();
+    robot.inbox.extend(paused.into_iter().map(|scope| Event::Resumed { scope, by: "ann".into() }));
     robot.turn()?;
     come_to_rest(robot, random)?;
     let polls = robot.catalog.pipelines.values().filter_map(|pipeline| {
