@@ -1,8 +1,12 @@
 //! Repositories as they really behave: seen first, pushed to, rewritten, taken away, and asked by a
 //! poller; the remotes are real repositories and real servers on this host.
 
+#[path = "sources/asking.rs"]
+mod asking;
 #[path = "sources/attacks.rs"]
 mod attacks;
+#[path = "sources/faults.rs"]
+mod faults;
 #[path = "sources/history.rs"]
 mod history;
 #[path = "sources/polling.rs"]

@@ -35,7 +35,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("executor", &["sys", "model", "clock", "run", "launch"]),
     ("inbox", &["model", "pipeline"]),
     ("report", &["model", "credentials", "web", "config", "store", "inbox"]),
-    ("http", &["sys", "model", "credentials", "pipeline", "config", "store", "executor", "inbox", "report"]),
+    ("http", &["sys", "model", "credentials", "pipeline", "config", "store", "source", "executor", "inbox", "report"]),
     ("upkeep", &["model", "clock", "store", "inbox"]),
     ("daemon", ABOVE_ALL),
     ("cli", ABOVE_ALL_AND_DAEMON),

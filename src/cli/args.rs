@@ -183,8 +183,31 @@ pub(super) enum Ask {
     },
     /// Read shipbell.toml and jobs.d again
     Reload,
+    /// How each repository is asked: head, last poll, next, error
+    Repos(ReposArgs),
     /// Ask a repository now instead of at its next poll
     Poll { pipeline: PipelineName },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct ReposArgs {
+    #[command(subcommand)]
+    pub command: Option<ReposCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ReposCommand {
+    /// Try one and say exactly what fails: name, TLS, login, host key, branch
+    Test {
+        url: String,
+        /// A file of /etc/shipbell/credentials
+        #[arg(long, value_name = "NAME")]
+        credential: Option<String>,
+        /// Look for this one
+        #[arg(long, value_name = "NAME")]
+        branch: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -15,6 +15,7 @@ mod listing;
 mod logs;
 mod paint;
 mod pause;
+mod repos;
 #[cfg(test)]
 mod samples;
 mod show;
@@ -105,6 +106,7 @@ async fn carry_out(context: &Context, command: Ask) -> Result<ExitCode, Failure>
         Ask::Reject { run, message } => vote::reject(context, &run, message).await,
         Ask::Resolve { pipeline, environment, state } => act::resolve(context, &pipeline, &environment, state).await,
         Ask::Reload => act::reload(context).await,
+        Ask::Repos(asked) => repos::repos(context, &asked).await,
         Ask::Poll { pipeline } => act::poll(context, &pipeline).await,
     }
 }

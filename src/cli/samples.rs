@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::args::HistoryArgs;
 use super::paint::{Screen, WIDTH};
-use super::{backfill, forecast, history, listing, show, status, why};
+use super::{backfill, forecast, history, listing, repos, show, status, why};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/cli").join(name)
@@ -74,4 +74,10 @@ fn a_forecast_is_a_picture_of_eighty_columns() {
 #[test]
 fn a_backfill_lists_its_due_times() {
     check("backfill", backfill::render);
+}
+
+#[test]
+fn repositories_and_a_trial_of_one() {
+    check("repos", repos::render);
+    check("repos-test", repos::render_test);
 }

@@ -46,8 +46,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
 
     let (inbox, messages) = inbox();
     let (targets, seen_targets) = watch::channel(Arc::new(Vec::new()));
-    let remotes = Remotes::new(Client::new(), Credentials::new(&layout.credentials()));
-    let poller = poller(Tools { mirrors: mirrors.clone(), remotes }, seen_targets, &inbox);
+    let poller = poller(&layout, &mirrors, seen_targets, &inbox);
     let (running, follows) = mpsc::unbounded_channel();
     tokio::spawn(follow::follow(executor.clone(), inbox.clone(), boot_id.clone(), follows));
 
@@ -65,6 +64,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         keys: keys.clone(),
         credentials: Credentials::new(&layout.credentials()),
         site: Arc::new(site),
+        sites: poller.sites().clone(),
     };
     tokio::spawn(http::serve_pages(pages, app.clone(), until(stopped.clone())));
     tokio::spawn(http::serve_control(control, app, until(stopped)));
@@ -125,7 +125,14 @@ fn count_from_directories(world: &mut World, executor: &Executor) -> std::io::Re
 }
 
 /// What is seen goes to the inbox in the order in which it was seen; the poller waits for nobody.
-fn poller(tools: Tools, targets: watch::Receiver<Arc<Vec<Target>>>, inbox: &Inbox) -> PollerHandle {
+fn poller(
+    layout: &Layout,
+    mirrors: &Mirrors,
+    targets: watch::Receiver<Arc<Vec<Target>>>,
+    inbox: &Inbox,
+) -> PollerHandle {
+    let remotes = Remotes::new(Client::new(), Credentials::new(&layout.credentials()));
+    let tools = Tools { mirrors: mirrors.clone(), remotes };
     let (seen, mut told) = mpsc::unbounded_channel();
     let inbox = inbox.clone();
     tokio::spawn(async move {

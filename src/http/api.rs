@@ -61,7 +61,8 @@ pub fn routes() -> Router<App> {
         .route("/resolve", post(resolve))
         .route("/reload", post(reload))
         .route("/poll", post(poll))
-        .merge(super::times::routes());
+        .merge(super::times::routes())
+        .merge(super::repos::routes());
     Router::new().nest("/api/v1", api).fallback(nothing_here)
 }
 

@@ -8,6 +8,7 @@ mod approve_page;
 mod guard;
 pub mod hooks;
 mod log_page;
+mod repos;
 mod rows;
 mod run_page;
 mod serve;
@@ -33,6 +34,7 @@ use crate::model::time::Timestamp;
 use crate::model::view::SiteView;
 use crate::report::facts::ReadLog;
 use crate::report::token::Keys;
+use crate::source::Sites;
 use crate::store::Reader;
 
 /// More than any form of ours needs.
@@ -52,6 +54,8 @@ pub struct App {
     /// What the daemon itself logs in with, and the secrets of web hooks.
     pub credentials: Credentials,
     pub site: Arc<Site>,
+    /// How repositories are asked.
+    pub sites: Sites,
 }
 
 /// What this Shipbell is called from outside.

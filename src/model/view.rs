@@ -3,6 +3,7 @@
 //! Times are UTC, RFC 3339; zones and relative words are the printer's. Texts of commits and jobs
 //! are as strangers wrote them: make them safe at the edge. Builders are in `pipeline::view`.
 
+mod repos;
 mod times;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef}
 use crate::model::run::{Artifact, Attempt, Cause, Outcome, StepEnd};
 use crate::model::time::{Seconds, Timestamp};
 
+pub use repos::{RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState, TrialStep};
 pub use times::{
     BackfillOrder, BackfillView, CollisionView, DayView, DueState, DueView, FactView, ForecastJob, ForecastView,
     FreezeView, MissingView, PauseOrder, PauseView, ResumeOrder, SimulateView, SimulatedRow, WhyView,

@@ -37,6 +37,8 @@ pub(super) struct Call<'a> {
     /// A transfer slower than 1 kB/s for so long is given up, in seconds.
     pub(super) patience: u32,
     pub(super) stdout_max: usize,
+    /// Longest file that it may write: a pack is one file.
+    pub(super) file_max: u64,
     /// Whether the packets of the protocol are written to stderr.
     pub(super) trace: bool,
     pub(super) deadline: Duration,
@@ -59,6 +61,8 @@ pub(super) async fn run(call: Call<'_>) -> Result<Said, SourceError> {
     let mut command = command(&call, &told)?;
     let child = command.spawn().map_err(|error| SourceError::Start(error.to_string()))?;
     let mut group = Group::new(child).map_err(|error| SourceError::Start(error.to_string()))?;
+    // Long before the first byte of a pack: what writes it is a child of this child.
+    group::limit_files(group.leader, call.file_max).map_err(|error| SourceError::Start(error.to_string()))?;
     let said = tokio::time::timeout_at(until, group.talk(&call.input, call.stdout_max)).await;
     let (stdout, stderr, status) = match said {
         Ok(Ok(said)) => said,
@@ -87,6 +91,7 @@ pub(super) async fn run(call: Call<'_>) -> Result<Said, SourceError> {
             origin: call.origin,
             mirror: mirror.as_deref(),
             credential: call.access.name(),
+            file_max: call.file_max,
         },
         &stderr,
     ))

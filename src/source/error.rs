@@ -28,7 +28,8 @@ pub enum SourceError {
     )]
     HostKey { url: String, host: String, said: String },
     #[error(
-        "the TLS certificate of {host} is not trusted, so {url} was not asked: {said}. Install its CA on this host"
+        "the TLS certificate of {host} is not trusted, so {url} was not asked: {said}. Put its CA (PEM) beside the \
+         credential as NAME.ca, or install it on this host"
     )]
     Certificate { url: String, host: String, said: String },
     #[error("{url} answers with a redirect{}, which is not followed. Write the new URL as `url` in [repo]",
@@ -40,6 +41,11 @@ pub enum SourceError {
     RefGone { url: String, name: String },
     #[error("{url} lists more than {megabytes} MB of refs, which is more than is read")]
     TooMuch { url: String, megabytes: usize },
+    #[error(
+        "{url} has more than {megabytes} MB to fetch at once, which is more than is taken. Follow fewer branches, or \
+         move the large files out of its history"
+    )]
+    TooLarge { url: String, megabytes: u64 },
     #[error("what {url} answers is not the answer of a git server: {line}. Check `url` in [repo]")]
     Nonsense { url: String, line: String },
     #[error(
@@ -90,7 +96,7 @@ impl SourceError {
             Self::Redirected { .. } => "redirect",
             Self::TimedOut { .. } => "time",
             Self::RefGone { .. } | Self::NoCommit { .. } | Self::Unreadable { .. } => "branch",
-            Self::TooMuch { .. } => "size",
+            Self::TooMuch { .. } | Self::TooLarge { .. } => "size",
             Self::Nonsense { .. } | Self::Emptied { .. } => "answer",
             Self::Sha256 { .. } => "format",
             Self::DiskFull { .. } => "disk",
@@ -153,6 +159,8 @@ const GONE: &[&str] = &[
 ];
 const REDIRECTED: &[&str] = &["error: 301", "error: 302", "error: 303", "error: 307", "error: 308", "redirect"];
 const FULL: &[&str] = &["No space left on device", "Disk quota exceeded"];
+/// SIGXFSZ, or what a program says that ignores it.
+const OVERGROWN: &[&str] = &["died of signal 25", "File too large"];
 const LOCKED: &[&str] = &[".lock': File exists", "cannot lock ref", "Unable to create '"];
 const DAMAGED: &[&str] = &[
     "is corrupt",
@@ -176,11 +184,12 @@ pub(super) struct Told<'a> {
     /// The path of the mirror that it worked in.
     pub(super) mirror: Option<&'a str>,
     pub(super) credential: Option<&'a str>,
+    pub(super) file_max: u64,
 }
 
 /// What git's words mean.
 pub(super) fn sort(call: &Told<'_>, stderr: &[u8]) -> SourceError {
-    let Told { what, origin, mirror, credential } = *call;
+    let Told { what, origin, mirror, credential, file_max } = *call;
     let raw = String::from_utf8_lossy(stderr);
     let has = |words: &[&str]| words.iter().any(|word| raw.contains(word));
     let (url, host, said) =
@@ -190,6 +199,9 @@ pub(super) fn sort(call: &Told<'_>, stderr: &[u8]) -> SourceError {
     if let Some(name) = raw.lines().find_map(|line| line.split_once("couldn't find remote ref ")).map(|(_, name)| name)
     {
         return SourceError::RefGone { url, name: clean::line(name.as_bytes(), clean::TEXT_MAX) };
+    }
+    if has(OVERGROWN) {
+        return SourceError::TooLarge { url, megabytes: file_max >> 20 };
     }
     if has(FULL) {
         SourceError::DiskFull { url, said }
@@ -244,7 +256,7 @@ mod tests {
         let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
         let file = Origin::parse("/srv/a.git").unwrap();
         let kind = |origin: &Origin, mirror, text: &str| {
-            sort(&Told { what: "fetch", origin, mirror, credential: None }, text.as_bytes()).kind()
+            sort(&Told { what: "fetch", origin, mirror, credential: None, file_max: 1 << 30 }, text.as_bytes()).kind()
         };
         let mirror = Some("/m/x.git");
         for (origin, mirror, text, expected) in [
@@ -294,7 +306,7 @@ mod tests {
     #[test]
     fn a_message_says_what_where_why_and_what_to_do() {
         let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
-        let told = Told { what: "asking", origin: &ssh, mirror: None, credential: None };
+        let told = Told { what: "asking", origin: &ssh, mirror: None, credential: None, file_max: 1 << 30 };
         let error = sort(&told, b"x\x1b[31m\ngit@git.example.org: Permission denied (publickey).\n");
         assert_eq!(
             error.to_string(),

@@ -17,6 +17,9 @@ use super::mirror;
 use super::origin::Origin;
 use crate::model::commit::RefName;
 
+/// What one fetch may bring, in bytes.
+pub(super) const PACK_MAX: u64 = 8 << 30;
+
 /// Fetches `refs`, and the tags that point into their history. Waits for a fetch into the same mirror that
 /// is going on.
 ///
@@ -27,7 +30,7 @@ pub(super) async fn fetch(
     origin: &Origin,
     access: &Access,
     refs: &[RefName],
-    deadline: Duration,
+    (file_max, deadline): (u64, Duration),
 ) -> Result<(), SourceError> {
     if refs.is_empty() {
         return Ok(());
@@ -47,6 +50,7 @@ pub(super) async fn fetch(
         input: refspecs(refs).into_bytes(),
         patience: 120,
         stdout_max: 1 << 20,
+        file_max,
         trace: false,
         deadline,
     };

@@ -17,7 +17,9 @@ mod remote;
 mod remotes;
 mod scope;
 mod seed;
+mod sites;
 mod smart;
+mod trial;
 pub mod wire;
 
 pub use access::Access;
@@ -30,3 +32,4 @@ pub use remote::Remote;
 pub use remotes::Remotes;
 pub use scope::Scope;
 pub use seed::{Author, Seed};
+pub use sites::{SiteState, Sites};

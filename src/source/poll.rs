@@ -6,8 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::clean;
 use super::error::SourceError;
 use super::mirror::{Mirror, Mirrors};
@@ -49,8 +47,8 @@ pub(super) struct Deadlines {
 /// What one look gave.
 pub(super) struct Looked {
     pub(super) looks: Vec<Look>,
-    /// What the remote said; `None` where it, or its fetch, failed.
-    pub(super) remote: Option<Arc<Said>>,
+    /// What the remote said, or why it, or its fetch, failed.
+    pub(super) remote: Result<Arc<Said>, String>,
 }
 
 /// What a remote said, and what it was asked.
@@ -90,13 +88,14 @@ pub async fn poll_once(tools: &Tools, at: &Address, targets: &[Target], deadline
     told.flat_map(Look::events).collect()
 }
 
-/// `last`: what the remote said the time before, where its tags need not be looked at again.
+/// `last`: what the remote said the time before, where its tags need not be looked at again, and nothing
+/// where that and the pipelines agree.
 pub(super) async fn look(
     tools: &Tools,
     at: &Address,
     targets: &[Target],
     deadlines: Deadlines,
-    last: Option<&Said>,
+    last: Option<&Arc<Said>>,
 ) -> Looked {
     let targets: Arc<[Target]> = targets.iter().filter(|target| target.at == *at).cloned().collect();
     let all_failed = |error: &SourceError| {
@@ -106,16 +105,20 @@ pub(super) async fn look(
             trouble: Some(error.to_string()),
             news: true,
         };
-        Looked { looks: targets.iter().map(failed).collect(), remote: None }
+        Looked { looks: targets.iter().map(failed).collect(), remote: Err(error.to_string()) }
     };
     let mut tries = 0;
     loop {
         tries += 1;
-        let said = match in_place(ASK_USUAL, ask(tools, at, &targets, deadlines.ask, last)).await {
+        let said = match in_place(tools, ASK_USUAL, ask(tools, at, &targets, deadlines.ask, last)).await {
             Ok(said) => said,
             Err(error) => return all_failed(&error),
         };
-        let all_tags = last.is_none_or(|last| *last != *said);
+        let is_last = last.is_some_and(|last| Arc::ptr_eq(last, &said));
+        if is_last && targets.iter().all(|target| knows(target, &said)) {
+            return Looked { looks: Vec::new(), remote: Ok(said) };
+        }
+        let all_tags = !is_last;
         let problem = get(tools, at, &targets, &said, deadlines, all_tags).await.err();
         let again = match &problem {
             Some(error) => mended(&tools.mirrors, at, error, deadlines.fetch).await,
@@ -125,9 +128,9 @@ pub(super) async fn look(
             continue;
         }
         let (of, place, targets, asked) = (tools.mirrors.clone(), at.clone(), targets.clone(), said.clone());
-        let failed = problem.is_some();
-        match blocking(move || report(&of.open(&place)?, &place.url, &targets, &asked, problem.as_ref())).await {
-            Ok(looks) => return Looked { looks, remote: (!failed).then_some(said) },
+        let trouble = problem.as_ref().map(ToString::to_string);
+        match blocking(move || report(&of, &place, &targets, &asked, problem.as_ref())).await {
+            Ok(looks) => return Looked { looks, remote: trouble.map_or(Ok(said), Err) },
             Err(error) if tries < TRIES && mended(&tools.mirrors, at, &error, deadlines.fetch).await => {}
             Err(error) => return all_failed(&error),
         }
@@ -140,12 +143,12 @@ async fn ask(
     at: &Address,
     targets: &[Target],
     deadline: Duration,
-    last: Option<&Said>,
+    last: Option<&Arc<Said>>,
 ) -> Result<Arc<Said>, SourceError> {
     let scope = Scope::of(targets.iter().map(|target| target.pipeline.as_ref()));
     let (remote, scope) = tools.remotes.ask(at, &scope, deadline).await?;
     if let Some(last) = last.filter(|last| last.scope == scope && last.remote == remote) {
-        return Ok(Arc::new(last.clone()));
+        return Ok(last.clone());
     }
     let missing = |target: &Target| !missing_names(&target.pipeline, &remote).is_empty() || lost_head(target, &remote);
     let mut others = Vec::new();
@@ -154,6 +157,19 @@ async fn ask(
         others = all.refs.into_keys().filter(|name| !name.is_tag()).collect();
     }
     Ok(Arc::new(Said { remote, scope, others }))
+}
+
+/// Whether a pipeline has nothing to hear: what it follows stands where it knows it, and all of it is there.
+fn knows(target: &Target, said: &Said) -> bool {
+    let (pipeline, remote) = (&target.pipeline, &said.remote);
+    let watches = |name: &RefName| pipeline.watches(name, remote.head.as_ref());
+    let mut there = remote.refs.iter().filter(|(name, _)| watches(name));
+    target.head == remote.head
+        && there.all(|(name, id)| target.known.get(name).and_then(|row| row.last()) == Some(id))
+        && target.known.keys().all(|name| !watches(name) || remote.refs.contains_key(name))
+        && missing_names(pipeline, remote).is_empty()
+        && !lost_head(target, remote)
+        && !remote.refs.is_empty()
 }
 
 fn lost_head(target: &Target, remote: &Remote) -> bool {
@@ -186,16 +202,13 @@ async fn mended(mirrors: &Mirrors, at: &Address, error: &SourceError, deadline: 
     })
 }
 
-/// Children at one time, over all repositories: a hundred of them at once would only slow each other.
-static PLACES: Semaphore = Semaphore::const_new(8);
-
 const ASK_USUAL: Duration = Duration::from_secs(5);
 const FETCH_USUAL: Duration = Duration::from_secs(30);
 
 /// Works in one of the places. Whoever takes longer than `usual` most likely waits for a server that
 /// does not answer: that costs nothing but memory, so the place is given back and nobody else waits.
-async fn in_place<T>(usual: Duration, work: impl Future<Output = T>) -> T {
-    let place = PLACES.acquire().await;
+async fn in_place<T>(tools: &Tools, usual: Duration, work: impl Future<Output = T>) -> T {
+    let place = tools.remotes.places().acquire().await;
     let mut work = std::pin::pin!(work);
     tokio::select! {
         done = &mut work => done,
@@ -222,15 +235,17 @@ async fn get(
     all_tags: bool,
 ) -> Result<(), SourceError> {
     let (mirrors, watching, asked, place) = (tools.mirrors.clone(), targets.clone(), said.clone(), at.clone());
-    let wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, all_tags)).await?;
+    if said.remote.refs.is_empty() {
+        return Ok(());
+    }
+    let mut wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, all_tags)).await?;
     if wanted.is_empty() {
         return Ok(());
     }
-    let mut wanted = wanted;
     if !said.scope.has_all_tags() {
         // Something is new: now the tags of its history are worth their list.
         let scope = said.scope.with_all_tags();
-        let (remote, scope) = in_place(ASK_USUAL, tools.remotes.ask(at, &scope, deadlines.ask)).await?;
+        let (remote, scope) = in_place(tools, ASK_USUAL, tools.remotes.ask(at, &scope, deadlines.ask)).await?;
         let asked = Arc::new(Said { remote, scope, others: Vec::new() });
         let (mirrors, watching, place) = (tools.mirrors.clone(), targets.clone(), at.clone());
         wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, true)).await?;
@@ -239,7 +254,7 @@ async fn get(
         }
     }
     let mirror = tools.mirrors.path(at);
-    in_place(FETCH_USUAL, tools.remotes.fetch(at, &mirror, &wanted, deadlines.fetch)).await
+    in_place(tools, FETCH_USUAL, tools.remotes.fetch(at, &mirror, &wanted, deadlines.fetch)).await
 }
 
 /// What is to be fetched.
@@ -249,7 +264,7 @@ fn survey(mirror: &Mirror, targets: &[Target], said: &Said, all_tags: bool) -> R
     let watched = |name: &RefName| targets.iter().any(|target| target.pipeline.watches(name, remote.head.as_ref()));
     let heads = remote.refs.iter().filter(|(name, _)| watched(name)).filter(missing).map(|(name, _)| name.clone());
     let mut wanted: BTreeSet<RefName> = heads.collect();
-    if (all_tags || !wanted.is_empty()) && !remote.refs.is_empty() {
+    if all_tags || !wanted.is_empty() {
         mirror.tidy(remote, &said.scope)?;
         wanted.extend(mirror.missing_tags(remote));
     }
@@ -259,20 +274,22 @@ fn survey(mirror: &Mirror, targets: &[Target], said: &Said, all_tags: bool) -> R
 /// # Errors
 /// If the mirror is damaged; all other trouble is part of what is told.
 fn report(
-    mirror: &Mirror,
-    url: &str,
+    mirrors: &Mirrors,
+    at: &Address,
     targets: &[Target],
     said: &Said,
     problem: Option<&SourceError>,
 ) -> Result<Vec<Look>, SourceError> {
-    let remote = &said.remote;
+    let (remote, url) = (&said.remote, at.url.as_str());
+    // Thousands of empty repositories need no mirrors.
+    let mirror = if remote.refs.is_empty() { None } else { Some(mirrors.open(at)?) };
     let one = |target: &Target| {
         let pipeline = target.pipeline.name.clone();
         let emptied = remote.refs.is_empty() && said.others.is_empty() && !target.known.is_empty();
         let seen = if emptied {
             Err(SourceError::Emptied { url: origin::shown(url) })
         } else {
-            heads(mirror, target, remote, problem)
+            heads(mirror.as_ref(), target, remote, problem)
         };
         match seen {
             Ok((heads, news)) => {
@@ -289,7 +306,7 @@ fn report(
 
 /// What the watched refs stand at, and whether that is news.
 fn heads(
-    mirror: &Mirror,
+    mirror: Option<&Mirror>,
     target: &Target,
     remote: &Remote,
     problem: Option<&SourceError>,
@@ -298,6 +315,7 @@ fn heads(
     let mut heads = Vec::new();
     let mut news = target.head != remote.head || (target.known.is_empty() && target.head.is_none());
     for (name, id) in remote.refs.iter().filter(|(name, _)| watches(name)) {
+        let Some(mirror) = mirror else { break };
         // After a fetch the mirror may be ahead of what was asked before it: what it has is told.
         let tip = match (mirror.tip(name), problem) {
             (Some(tip), None) => tip,
@@ -357,11 +375,16 @@ fn missing_branches(pipeline: &Pipeline, url: &str, said: &Said) -> Option<Strin
     Some(format!("{word} {} {verb} not exist in {url}; {has}", names.join(", ")))
 }
 
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     clean::line(name.as_bytes(), 80)
 }
 
-/// What it has instead, the closest names first.
+/// What it has instead of a branch that is not there.
+pub(super) fn has_of(remote: &Remote, wanted: &str) -> String {
+    has(remote.refs.keys().filter(|name| !name.is_tag()), wanted)
+}
+
+/// The same, the closest names first.
 fn has<'a>(branches: impl Iterator<Item = &'a RefName>, wanted: &str) -> String {
     const SHOWN: usize = 8;
     let mut names: Vec<&str> = branches.map(RefName::short).collect();

@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
 use super::poll::{Deadlines, Look, Said, Target, Tools, look};
+use super::sites::Sites;
 use crate::model::catalog::{Address, Pipeline};
 use crate::model::commit::{CommitId, RefName};
 use crate::model::event::Event;
@@ -23,6 +24,8 @@ const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(600);
 /// Something said but, by what the pipeline knows, not heard, is said again after so long.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// How often the mirror is looked at although the remote says nothing new.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// Up to so many new repositories are asked at once; more are spread out.
 const AT_ONCE: usize = 8;
 
@@ -30,7 +33,7 @@ type Targets = watch::Receiver<Arc<Vec<Target>>>;
 
 /// Looks at all repositories at their intervals.
 pub struct Poller<T> {
-    tools: Tools,
+    known: Sites,
     targets: Targets,
     tell: T,
     sites: BTreeMap<Address, Asked>,
@@ -50,11 +53,18 @@ impl Drop for Asked {
 
 /// Pokes the poller; dropped, it stops.
 pub struct PollerHandle {
+    known: Sites,
     pokes: mpsc::UnboundedSender<PipelineName>,
     task: JoinHandle<()>,
 }
 
 impl PollerHandle {
+    /// What is known of how repositories are asked.
+    #[must_use]
+    pub fn sites(&self) -> &Sites {
+        &self.known
+    }
+
     /// Looks at the repository of this pipeline now.
     pub fn poke(&self, pipeline: &PipelineName) {
         let _ = self.pokes.send(pipeline.clone());
@@ -72,8 +82,9 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Poller<T> {
     /// a tokio runtime around it.
     pub fn start(tools: Tools, targets: Targets, tell: T) -> PollerHandle {
         let (pokes, poked) = mpsc::unbounded_channel();
-        let poller = Self { tools, targets, tell, sites: BTreeMap::new() };
-        PollerHandle { pokes, task: tokio::spawn(poller.run(poked)) }
+        let known = Sites::new(tools);
+        let poller = Self { known: known.clone(), targets, tell, sites: BTreeMap::new() };
+        PollerHandle { known, pokes, task: tokio::spawn(poller.run(poked)) }
     }
 
     async fn run(mut self, mut poked: mpsc::UnboundedReceiver<PipelineName>) {
@@ -94,18 +105,20 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Poller<T> {
     fn follow(&mut self, targets: &[Target]) {
         let wanted: BTreeSet<&Address> = targets.iter().map(|target| &target.at).collect();
         self.sites.retain(|at, _| wanted.contains(at));
+        self.known.keep(|at| wanted.contains(at));
         let new: Vec<&Address> = wanted.into_iter().filter(|at| !self.sites.contains_key(at)).collect();
         for at in &new {
             let poke = Arc::new(Notify::new());
             let site = Site {
                 at: (*at).clone(),
-                tools: self.tools.clone(),
+                known: self.known.clone(),
                 targets: self.targets.clone(),
                 poke: poke.clone(),
                 tell: self.tell.clone(),
                 seen: BTreeMap::new(),
                 told: BTreeMap::new(),
                 last: None,
+                looked: Instant::now(),
                 failures: 0,
             };
             let task = tokio::spawn(site.run(first_wait(at, new.len()))).abort_handle();
@@ -141,7 +154,7 @@ struct Told {
 /// One repository.
 struct Site<T> {
     at: Address,
-    tools: Tools,
+    known: Sites,
     targets: Targets,
     poke: Arc<Notify>,
     tell: T,
@@ -149,6 +162,8 @@ struct Site<T> {
     seen: BTreeMap<PipelineName, Arc<Pipeline>>,
     told: BTreeMap<PipelineName, Told>,
     last: Option<Arc<Said>>,
+    /// When the mirror itself was last looked at.
+    looked: Instant,
     failures: u32,
 }
 
@@ -156,6 +171,7 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
     async fn run(mut self, first: Duration) {
         let mut due = Instant::now() + first;
         loop {
+            self.known.due(&self.at, due);
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = self.poke.notified() => {
@@ -175,6 +191,7 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
             let began = Instant::now();
             self.look().await;
             due = began + self.wait();
+            self.known.due(&self.at, due);
             sleep_until(began + INTERVAL_MIN).await;
         }
     }
@@ -204,10 +221,17 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
     }
 
     async fn look(&mut self) {
-        let mine = self.mine();
-        let looked = look(&self.tools, &self.at, &mine, DEADLINES, self.last.as_deref()).await;
-        self.failures = if looked.remote.is_some() { 0 } else { self.failures.saturating_add(1) };
-        self.last = looked.remote;
+        let (mine, began) = (self.mine(), Instant::now());
+        self.known.begins(&self.at);
+        // Now and then all is looked at, whatever the remote says: somebody may have emptied the cache.
+        if self.looked.elapsed() >= LOOK_AGAIN {
+            (self.last, self.looked) = (None, began);
+        }
+        let looked = look(&self.known.tools, &self.at, &mine, DEADLINES, self.last.as_ref()).await;
+        self.failures = if looked.remote.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        let said = looked.remote.as_ref().map(|said| &said.remote).map_err(Clone::clone);
+        self.known.ended(&self.at, began, said, self.failures);
+        self.last = looked.remote.ok();
         self.seen = mine.into_iter().map(|target| (target.pipeline.name.clone(), target.pipeline)).collect();
         self.told.retain(|pipeline, _| self.seen.contains_key(pipeline));
         for look in looked.looks {

@@ -52,6 +52,7 @@ fn listing<'a>(origin: &'a Origin, access: &'a Access, trace: bool, deadline: Du
         input: Vec::new(),
         patience: 30,
         stdout_max: ANSWER_MAX,
+        file_max: 1 << 20,
         trace,
         deadline,
     }

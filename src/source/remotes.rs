@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 use tokio::time::Instant;
 
 use super::access::Access;
@@ -23,11 +23,16 @@ use crate::web::Client;
 
 /// After so long a server that did not speak version 2 is tried again: it may have been upgraded.
 const MANNER_KEPT: Duration = Duration::from_secs(3600);
+/// At one time, over all repositories: a hundred children at once would only slow each other.
+const PLACES: usize = 8;
 const MANNERS_MAX: usize = 10_000;
 
 /// See the file's header; clones share everything.
 #[derive(Clone)]
-pub struct Remotes(Arc<Inner>);
+pub struct Remotes {
+    inner: Arc<Inner>,
+    pack_max: u64,
+}
 
 struct Inner {
     client: Client,
@@ -35,12 +40,31 @@ struct Inner {
     manners: Mutex<HashMap<String, (Manner, Instant)>>,
     /// One connection at a time per ssh host: servers take many for an attack.
     turns: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
+    places: Semaphore,
 }
 
 impl Remotes {
     #[must_use]
     pub fn new(client: Client, credentials: Credentials) -> Self {
-        Self(Arc::new(Inner { client, credentials, manners: Mutex::default(), turns: Mutex::default() }))
+        let inner = Inner {
+            client,
+            credentials,
+            manners: Mutex::default(),
+            turns: Mutex::default(),
+            places: Semaphore::new(PLACES),
+        };
+        Self { inner: Arc::new(inner), pack_max: fetch::PACK_MAX }
+    }
+
+    /// Where questions and fetches take their turn, over all repositories.
+    pub(super) fn places(&self) -> &Semaphore {
+        &self.inner.places
+    }
+
+    /// The same with another limit of what one fetch may bring.
+    #[must_use]
+    pub fn with_pack_max(&self, bytes: u64) -> Self {
+        Self { inner: self.inner.clone(), pack_max: bytes }
     }
 
     /// Asks what a repository has in `scope`, and gives what the answer covers: servers that are asked
@@ -53,7 +77,7 @@ impl Remotes {
         let origin = Origin::parse(&at.url)?;
         let access = self.access(at).await?;
         if matches!(origin.way, Way::Http | Way::Https) {
-            let asking = Asking { client: &self.0.client, origin: &origin, access: &access, scope, deadline };
+            let asking = Asking { client: &self.inner.client, origin: &origin, access: &access, scope, deadline };
             let known = self.manner(&at.url);
             if known != Manner::Git {
                 let asked = tokio::time::timeout_at(until, asking.ask(known)).await;
@@ -85,20 +109,21 @@ impl Remotes {
         let origin = Origin::parse(&at.url)?;
         let access = self.access(at).await?;
         let _turn = self.turn(&origin, until, deadline).await?;
-        fetch::fetch(mirror, &origin, &access, refs, until.saturating_duration_since(Instant::now())).await
+        let limits = (self.pack_max, until.saturating_duration_since(Instant::now()));
+        fetch::fetch(mirror, &origin, &access, refs, limits).await
     }
 
     /// Read anew each time: who replaces a credential need not tell anybody.
     async fn access(&self, at: &Address) -> Result<Access, SourceError> {
         let Some(name) = at.credential.clone() else { return Ok(Access::default()) };
-        let credentials = self.0.credentials.clone();
+        let credentials = self.inner.credentials.clone();
         let read = tokio::task::spawn_blocking(move || Access::read(&credentials, &name)).await;
         let read = read.map_err(|error| SourceError::Start(error.to_string()))?;
         read.map_err(|bad| SourceError::Credential { why: bad.to_string() })
     }
 
     fn manner(&self, url: &str) -> Manner {
-        let manners = self.0.manners.lock().unwrap_or_else(PoisonError::into_inner);
+        let manners = self.inner.manners.lock().unwrap_or_else(PoisonError::into_inner);
         manners
             .get(url)
             .filter(|(_, since)| since.elapsed() < MANNER_KEPT)
@@ -106,7 +131,7 @@ impl Remotes {
     }
 
     fn learn(&self, url: &str, manner: Manner) {
-        let mut manners = self.0.manners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut manners = self.inner.manners.lock().unwrap_or_else(PoisonError::into_inner);
         if manner == Manner::LsRefs {
             manners.remove(url);
             return;
@@ -127,7 +152,7 @@ impl Remotes {
             return Ok(None);
         }
         let turn = {
-            let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut turns = self.inner.turns.lock().unwrap_or_else(PoisonError::into_inner);
             turns.retain(|_, turn| turn.strong_count() > 0);
             let known = turns.get(&origin.place).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {

@@ -51,7 +51,10 @@ impl Asking<'_> {
             Outcome::Try(Said::NotGit(status)) if status >= 400 => {
                 Err(self.status(status, None, &asked.map_or_else(String::new, Said::text)))
             }
-            Outcome::Try(_) => Ok((Manner::Git, None)),
+            Outcome::Try(_) => match asked {
+                Some(Said::Bad(Bad::Said(said))) => Err(SourceError::Gone { url: self.shown(), said }),
+                _ => Ok((Manner::Git, None)),
+            },
         }
     }
 
@@ -179,7 +182,14 @@ impl Asking<'_> {
                 host: self.origin.place.clone(),
                 said: clean::line(why.as_bytes(), 300),
             },
-            WebError::TimedOut { .. } => SourceError::timed_out("asking", self.origin, self.deadline),
+            WebError::TimedOut { step, .. } => {
+                let what = match step {
+                    "connecting" => "connecting to",
+                    "TLS" => "agreeing on TLS with",
+                    _ => "asking",
+                };
+                SourceError::timed_out(what, self.origin, self.deadline)
+            }
             WebError::TooMuch { max, .. } => SourceError::TooMuch { url, megabytes: max >> 20 },
         }
     }

@@ -55,6 +55,20 @@ pub fn is_empty(leader: u32) -> bool {
     pid(leader).is_ok_and(|leader| killpg(leader, None) == Err(Errno::ESRCH))
 }
 
+/// Lets a child, and all that it starts from now on, write no file longer than so.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn limit_files(child: u32, bytes: u64) -> io::Result<()> {
+    let limit = nix::libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: the limit is a valid struct that lives through the call, and no old one is asked for.
+    let done = unsafe {
+        nix::libc::prlimit(pid(child)?.as_raw(), nix::libc::RLIMIT_FSIZE, &raw const limit, std::ptr::null_mut())
+    };
+    Errno::result(done)?;
+    Ok(())
+}
+
 /// 0 would be our own group and 1 everybody: neither is ever a child.
 fn pid(number: u32) -> io::Result<Pid> {
     let raw = i32::try_from(number).ok().filter(|&raw| raw > 1).ok_or(io::ErrorKind::InvalidInput)?;

@@ -14,14 +14,14 @@ use shipbell::source::{Mirrors, Scope, SourceError, Tools, poll_once};
 use crate::world::{LONG, Origin, ask, fetch, head, id, remotes, tag, target};
 
 /// A program of the host, or the test fails saying what to install.
-fn program(name: &str, package: &str) -> PathBuf {
+pub fn program(name: &str, package: &str) -> PathBuf {
     let dirs = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/sbin", "/bin"];
     let found = dirs.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is missing: apt-get install {package}"))
 }
 
 /// A server process, ended with the value.
-struct Server {
+pub struct Server {
     child: Child,
     pub port: u16,
 }
@@ -34,7 +34,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(mut command: Command, port: u16) -> Self {
+    pub fn start(mut command: Command, port: u16) -> Self {
         let mut child = command.stdin(Stdio::null()).spawn().unwrap();
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -46,27 +46,46 @@ impl Server {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// lighttpd with git http-backend: /git open, /locked with a login.
-fn http_server(dir: &Path) -> Server {
+/// lighttpd with git http-backend: /git open, /locked with a login, /old without word of any newer
+/// protocol, and the files themselves, as git's oldest servers have them. With `cert.pem` in the directory
+/// it speaks TLS.
+pub fn http_server(dir: &Path) -> Server {
     let lighttpd = program("lighttpd", "lighttpd");
     let exec = Command::new("git").arg("--exec-path").output().unwrap().stdout;
     let backend = Path::new(String::from_utf8(exec).unwrap().trim()).join("git-http-backend");
     assert!(backend.is_file(), "{} is missing: apt-get install git", backend.display());
     let (port, dir_text, backend) = (free_port(), dir.display(), backend.display());
     fs::write(dir.join("passwords"), "me:s3cret\n").unwrap();
+    let old = dir.join("old-backend");
+    fs::write(&old, format!("#!/bin/sh\nunset HTTP_GIT_PROTOCOL GIT_PROTOCOL\nexec {backend}\n")).unwrap();
+    fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (tls_module, tls) = match dir.join("cert.pem").exists() {
+        true => (
+            ", \"mod_openssl\"",
+            format!(
+                "ssl.engine = \"enable\"\nssl.pemfile = \"{dir_text}/cert.pem\"\nssl.privkey = \"{dir_text}/cert.key\""
+            ),
+        ),
+        false => ("", String::new()),
+    };
     let config = format!(
-        r#"server.modules = ("mod_access", "mod_auth", "mod_authn_file", "mod_alias", "mod_setenv", "mod_cgi")
+        r#"server.modules = ("mod_access", "mod_auth", "mod_authn_file", "mod_alias", "mod_setenv", "mod_cgi"{tls_module})
 server.document-root = "{dir_text}"
 server.bind = "127.0.0.1"
 server.port = {port}
 server.errorlog = "{dir_text}/lighttpd.log"
 auth.backend = "plain"
 auth.backend.plain.userfile = "{dir_text}/passwords"
-alias.url = ("/git" => "{backend}", "/locked" => "{backend}")
+{tls}
+alias.url = ("/git" => "{backend}", "/locked" => "{backend}", "/old" => "{dir_text}/old-backend")
+$HTTP["url"] =~ "^/old" {{
+  cgi.assign = ("" => "")
+  setenv.set-environment = ("GIT_PROJECT_ROOT" => "{dir_text}", "GIT_HTTP_EXPORT_ALL" => "", "HOME" => "{dir_text}")
+}}
 $HTTP["url"] =~ "^/(git|locked)" {{
   cgi.assign = ("" => "")
   setenv.set-environment = ("GIT_PROJECT_ROOT" => "{dir_text}", "GIT_HTTP_EXPORT_ALL" => "", "HOME" => "{dir_text}")

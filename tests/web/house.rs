@@ -22,8 +22,10 @@ use shipbell::model::time::Timestamp;
 use shipbell::pipeline::{self, world::World};
 use shipbell::report::facts::{ReadLog, Sources};
 use shipbell::report::token::Keys;
+use shipbell::source::{Mirrors, Remotes, Sites, Tools};
 use shipbell::store::{Reader, Store};
 use shipbell::sys::host;
+use shipbell::web::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -164,8 +166,10 @@ impl House {
         });
         let keys = Arc::new(Keys::load_or_create(&layout.credentials(), &layout.state_dir).unwrap());
         let site = Site::new(&format!("http://{address}"), &address, "ci1", now.parse().unwrap());
+        let mirrors = Mirrors::new(&layout.mirrors(), b"key").unwrap();
         let credentials = Credentials::new(&layout.credentials());
-        let app = App { inbox: inbox.clone(), reader, read_log, keys, credentials, site: Arc::new(site) };
+        let sites = Sites::new(Tools { mirrors, remotes: Remotes::new(Client::new(), credentials.clone()) });
+        let app = App { inbox: inbox.clone(), reader, read_log, keys, credentials, site: Arc::new(site), sites };
         tokio::spawn(shipbell::http::serve_pages(listener, app.clone(), std::future::pending()));
         inbox.ask(Event::Reloaded { catalog: Arc::new(loaded.catalog) }).await;
         Self { dir, stage, app, address, layout }
