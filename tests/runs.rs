@@ -1,6 +1,10 @@
 //! One attempt, on the real supervisor: real processes, real repositories, real signals. What a run is
 //! told to do stands in each test; how a ticket is made and a result awaited stands in `runs/place.rs`.
 
+#[path = "runs/ends.rs"]
+mod ends;
+#[path = "runs/limits.rs"]
+mod limits;
 #[path = "runs/place.rs"]
 mod place;
 
@@ -131,7 +135,7 @@ fn term_from_outside_is_a_cancel_that_says_so() {
 #[test]
 fn nothing_outlives_the_run() {
     let place = Place::new();
-    let stubborn = "trap '' TERM HUP INT; echo alive >> alive; while :; do sleep 0.1; done";
+    let stubborn = "trap : TERM HUP INT; echo alive >> alive; while :; do sleep 0.1; done";
     let text =
         format!("for n in 1 2 3 4 5; do (setsid sh -c 'sh -c \"{stubborn}\" & ' &); done; sleep 0.5; wc -l < alive");
     let mut job = job(&[&text]);
@@ -374,6 +378,7 @@ fn garbage_among_the_facts_is_no_proof() {
     let end = place.run(&job(&["echo on"]));
     let path = end.dir.join("events.jsonl");
     let text = std::fs::read(&path).unwrap();
+    let _ = std::fs::remove_file(end.dir.join("groups"));
     for (what, damaged) in
         [("cut", text[..text.len() - 20].to_vec()), ("garbage", [b"\x00\xff{\"v\":1}\n".as_slice(), &text].concat())]
     {

@@ -4,14 +4,14 @@
 use std::process::ExitCode;
 
 use crate::model::run::{Outcome, StepEnd};
-use crate::model::time::{Seconds, seconds_between};
+use crate::model::time::seconds_between;
 use crate::model::view::{RunView, StepView};
+use crate::report::used::{bytes, compared, used};
 
 use super::Context;
 use super::exit::Failure;
 use super::history::cause;
 use super::paint::{Cell, Screen, Table, Tone, WIDTH, safe, safe_line, wrap};
-use super::status::bytes;
 use super::target::Target;
 use super::when::{Reader, rough, took};
 
@@ -39,7 +39,9 @@ pub(super) fn render(view: &RunView, screen: &Screen) -> String {
     fact("commit", commit(view));
     fact("cause", cause_line(view, &reader));
     fact("time", time(view, &reader));
-    fact("used", used(view));
+    let usage = view.attempts.last().and_then(|attempt| attempt.usage);
+    fact("used", usage.as_ref().map(used).unwrap_or_default());
+    fact("", usage.and_then(|usage| compared(&usage, view.usual_usage.as_ref())).unwrap_or_default());
     fact("waits", view.row.waits.as_deref().map(safe_line).unwrap_or_default());
     fact("approval", approval(view, &reader));
     fact("params", pairs(&view.params));
@@ -120,21 +122,6 @@ fn time(view: &RunView, reader: &Reader) -> String {
     let end = row.finished_at.map_or_else(|| "...".to_owned(), |end| reader.clock(end));
     let attempts = if row.attempt > 1 { format!(", attempt {}", row.attempt) } else { String::new() };
     format!("{} - {end}, {took}{usual}, queued {queued}{attempts}", reader.exact(start))
-}
-
-fn used(view: &RunView) -> String {
-    let Some(usage) = view.attempts.last().and_then(|attempt| attempt.usage) else { return String::new() };
-    let cpu = match usage.cpu_ms {
-        ms @ 0..10_000 => format!("{}.{}s", ms / 1000, ms % 1000 / 100),
-        ms => Seconds(ms / 1000).to_string(),
-    };
-    let memory = if usage.memory_peak == 0 { String::new() } else { format!(", memory {}", bytes(usage.memory_peak)) };
-    let masked = match usage.masked {
-        0 => String::new(),
-        1 => ", a secret once".into(),
-        times => format!(", secrets {times} times"),
-    };
-    format!("cpu {cpu}{memory}, printed {}{masked}", bytes(usage.log_bytes))
 }
 
 fn approval(view: &RunView, reader: &Reader) -> String {

@@ -7,6 +7,7 @@ use crate::model::time::{Seconds, seconds_between};
 use crate::model::view::{
     AttentionKind, AttentionView, CellState, CellView, CommitRow, FileState, PipelineView, RunRow, StatusView,
 };
+use crate::report::used::bytes;
 
 use super::Context;
 use super::exit::{FAILED, Failure};
@@ -62,17 +63,6 @@ fn headline(view: &StatusView, screen: &Screen) -> String {
         }
     }
     text
-}
-
-/// `118 G`, `512 M`.
-pub(super) fn bytes(n: u64) -> String {
-    match n {
-        0..1024 => format!("{n} B"),
-        1024..0x10_0000 => format!("{} K", n >> 10),
-        0x10_0000..0x4000_0000 => format!("{} M", n >> 20),
-        _ if n >> 30 < 10 => format!("{}.{} G", n >> 30, ((n % (1 << 30)) * 10) >> 30),
-        _ => format!("{} G", n >> 30),
-    }
 }
 
 fn attention(view: &StatusView, reader: &Reader, screen: &Screen) -> Option<String> {

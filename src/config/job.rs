@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake, Spot};
-use crate::config::steps;
 use crate::config::tree::{Data, Entry, Table};
+use crate::config::{limits, steps};
 use crate::model::catalog::Notify;
 use crate::model::commit::RefName;
 use crate::model::glob;
@@ -50,8 +50,8 @@ pub struct Draft {
     pub timeout: Option<Seconds>,
     pub grace: Option<Seconds>,
     pub retry: Option<Retry>,
-    pub log_limit: Option<u64>,
     pub sandbox: Option<Sandbox>,
+    pub limits: limits::Written,
     pub artifacts: Vec<String>,
     pub init: Option<(bool, Spot)>,
     pub environment: Option<(EnvironmentName, Spot)>,
@@ -103,8 +103,8 @@ pub fn read(key: JobKey, table: &Table, zone: &str, findings: &Findings) -> Draf
         timeout: get("timeout").and_then(|entry| above_zero(entry, f)),
         grace: get("grace").and_then(|entry| entry.span(f)),
         retry: get("retry").and_then(|entry| retry(entry, f)),
-        log_limit: get("limits").and_then(|entry| limits(entry, f)),
         sandbox: get("sandbox").and_then(|entry| entry.word(f)),
+        limits: get("limits").and_then(|entry| limits::read(entry, f)).unwrap_or_default(),
         artifacts: get("artifacts").map(|entry| artifacts(entry, f)).unwrap_or_default(),
         init: get("init").and_then(|entry| init(entry, f)),
         environment: get("environment").and_then(|entry| environment(entry, f)),
@@ -326,12 +326,6 @@ fn retry(entry: &Entry, findings: &Findings) -> Option<Retry> {
         entry.refuse("`retry` says how often", "retry = { attempts = 2 } tries once more", findings);
     }
     Some(Retry { attempts: attempts?, delay: delay? })
-}
-
-fn limits(entry: &Entry, findings: &Findings) -> Option<u64> {
-    let table = entry.table("limits = { log = \"64M\" }", findings)?;
-    keys::check(table, Place::Limits, None, findings);
-    table.get("log").and_then(|entry| entry.size(findings))
 }
 
 fn artifacts(entry: &Entry, findings: &Findings) -> Vec<String> {

@@ -106,7 +106,6 @@ fn keys(place: Place) -> &'static [Key] {
     }
 }
 
-const BY_ULIMIT: &str = "use ulimit at the head of a step";
 const IF: Key = ("if", Never("a step is shell: its condition stands in its text"));
 
 const FILE: &[Key] = &[
@@ -151,13 +150,7 @@ const SETTINGS: &[Key] = &[
     ("gitea", Works),
 ];
 
-const LIMITS: &[Key] = &[
-    ("log", Works),
-    ("memory", NotYet(BY_ULIMIT)),
-    ("cpus", NotYet(BY_ULIMIT)),
-    ("tasks", NotYet(BY_ULIMIT)),
-    ("files", NotYet(BY_ULIMIT)),
-];
+const LIMITS: &[Key] = &[("memory", Works), ("cpus", Works), ("tasks", Works), ("files", Works), ("log", Works)];
 
 const JOB: &[Key] = &[
     ("description", Works),
@@ -336,7 +329,7 @@ fn home_of(name: &str, here: Place, first_header: Option<&Table>) -> Option<Stri
         (Place::Verify, "this belongs in the braces: verify = { run = \"...\", within = \"2m\" }"),
         (Place::Retry, "this belongs in the braces: retry = { attempts = 2 }"),
         (Place::Notify, "this belongs in the braces: notify = { email = \"...\" }"),
-        (Place::Limits, "this belongs in the braces: limits = { log = \"64M\" }"),
+        (Place::Limits, "this belongs in the braces: limits = { memory = \"2G\" }"),
         (Place::Settings, "this is a key of shipbell.toml, not of a job file"),
     ];
     let tables = ["repo", "init", "job", "environment", "defaults"];

@@ -11,6 +11,7 @@ mod environment;
 mod file;
 mod job;
 mod keys;
+mod limits;
 mod load;
 mod loader;
 mod resolve;

@@ -121,11 +121,12 @@ fn definition(
         } else {
             OnInterrupted::Retry
         }),
-        log_limit: job.log_limit.unwrap_or(LOG_BYTES),
         sandbox: job.sandbox.unwrap_or_default(),
         secrets: job.secrets.clone(),
         on_leak: job.on_leak.unwrap_or_default(),
         workspace: Workspace::Fresh,
+        log_limit: job.limits.log.unwrap_or(LOG_BYTES),
+        limits: job.limits.limits,
     }
 }
 

@@ -38,7 +38,8 @@ pub enum Data {
     /// `None`: larger than fits.
     Number(Option<i64>),
     Flag(bool),
-    Decimal,
+    /// As it is written.
+    Decimal(String),
     Date,
     List(Vec<Entry>),
     Table(Table),
@@ -92,7 +93,7 @@ impl Entry {
         match self.data {
             Data::Text(_) => "a text",
             Data::Number(_) => "a number",
-            Data::Decimal => "a decimal number",
+            Data::Decimal(_) => "a decimal number",
             Data::Flag(_) => "true or false",
             Data::Date => "a date",
             Data::List(_) => "a list",
@@ -102,7 +103,8 @@ impl Entry {
 
     fn wrong(&self, wanted: &str, findings: &Findings) {
         let mut mistake = Mistake::new(&self.spot, format!("`{}` takes {wanted}, found {}", self.key, self.kind()));
-        if matches!(self.data, Data::Number(_) | Data::Decimal | Data::Flag(_) | Data::Date) && wanted.contains("text")
+        if matches!(self.data, Data::Number(_) | Data::Decimal(_) | Data::Flag(_) | Data::Date)
+            && wanted.contains("text")
         {
             mistake = mistake.label(format!("write \"{}\" (in quotes)", self.spot.text()));
         }
@@ -320,7 +322,7 @@ fn convert(source: &Arc<Source>, key: &str, key_spot: Spot, value: &Spanned<DeVa
     let data = match value.get_ref() {
         DeValue::String(text) => Data::Text(text.to_string()),
         DeValue::Integer(number) => Data::Number(i64::from_str_radix(number.as_str(), number.radix()).ok()),
-        DeValue::Float(_) => Data::Decimal,
+        DeValue::Float(number) => Data::Decimal(number.as_str().to_owned()),
         DeValue::Boolean(flag) => Data::Flag(*flag),
         DeValue::Datetime(_) => Data::Date,
         DeValue::Array(items) => {

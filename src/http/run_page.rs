@@ -16,7 +16,7 @@ use crate::model::request::{Request, Verdict};
 use crate::model::run::{Attempt, Run, RunState, StepEnd, StepReport};
 use crate::model::time::{Seconds, Timestamp, seconds_between};
 use crate::model::view::RunView;
-use crate::report::{display, when};
+use crate::report::{display, used, when};
 use crate::store::{Reader, StoreError};
 
 /// Seconds until the page of a run that goes on is fetched anew.
@@ -146,11 +146,13 @@ fn step_row(step: &StepReport, now: Timestamp) -> StepRow {
         Some(end) if end.good() => Badge::good(),
         Some(StepEnd::TimedOut) => Badge::bad("TIMED OUT"),
         Some(StepEnd::Cancelled) => Badge::quiet("–", "cancelled"),
-        Some(StepEnd::Exit(_) | StepEnd::Signal(_) | StepEnd::Refused(_)) => Badge::bad("FAILED"),
+        Some(StepEnd::Exit(_) | StepEnd::Signal(_) | StepEnd::OutOfMemory | StepEnd::Refused(_)) => {
+            Badge::bad("FAILED")
+        }
     };
     let text = match &step.ended {
         Some(StepEnd::Refused(why)) => display::plain(why),
-        Some(end @ (StepEnd::Exit(_) | StepEnd::Signal(_))) if !end.good() => end.to_string(),
+        Some(end @ (StepEnd::Exit(_) | StepEnd::Signal(_) | StepEnd::OutOfMemory)) if !end.good() => end.to_string(),
         _ => String::new(),
     };
     StepRow {
@@ -202,14 +204,9 @@ impl RunPage {
 
     fn used(&self) -> String {
         let usage = self.facts.attempts.last().and_then(|attempt| attempt.usage);
-        usage.map_or_else(String::new, |usage| {
-            let cpu = Seconds(usage.cpu_ms / 1000);
-            let masked = match usage.masked {
-                0 => String::new(),
-                times => format!(", secrets printed {times}×"),
-            };
-            format!("cpu {cpu}, memory {} MB, log {} kB{masked}", usage.memory_peak >> 20, usage.log_bytes >> 10)
-        })
+        let Some(usage) = usage else { return String::new() };
+        let far = used::compared(&usage, self.view.usual_usage.as_ref());
+        format!("{}{}", used::used(&usage), far.map(|far| format!(" ({far})")).unwrap_or_default())
     }
 
     fn artifacts(&self) -> Vec<String> {

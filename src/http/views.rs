@@ -188,6 +188,7 @@ struct Facts {
     attempts: Vec<crate::model::run::Attempt>,
     steps: Vec<StepReport>,
     usual: Option<Seconds>,
+    usual_usage: Option<crate::model::run::UsualUsage>,
     last_good: Option<Run>,
     /// Runs of the same commit.
     others: Vec<Run>,
@@ -215,6 +216,7 @@ fn facts(reader: &Reader, run: Run) -> Result<Facts, StoreError> {
         attempts: reader.attempts(name)?,
         steps: reader.steps(name, run.attempt)?,
         usual: reader.usual(&name.job)?,
+        usual_usage: reader.usual_usage(name)?,
         last_good: if bad { reader.last_success_before(&name.job, name.number)? } else { None },
         others,
         journal: reader.journal(Some(&name.to_string()), 50)?,
@@ -257,6 +259,7 @@ fn run_view(world: &World, facts: &Facts, tail: Vec<String>, page: String, now: 
         outputs: run.outputs.clone(),
         artifacts: run.artifacts.clone(),
         attempts: facts.attempts.clone(),
+        usual_usage: facts.usual_usage,
         steps: facts.steps.iter().map(|step| step_view(step, now)).collect(),
         request: request.map(|request| view::approval_row(world, request, now)),
         then: then(world, facts, &row, now),

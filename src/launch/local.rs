@@ -1,6 +1,7 @@
 //! The launcher that needs neither systemd nor root: supervisors are children of this process that live
-//! on when it ends. Whether one lives is read from its lock, never from a process id. Without a cgroup
-//! nobody can prove that a killed supervisor left nothing behind: such an attempt is lost, not over.
+//! on when it ends. Whether one lives is read from its lock, never from a process id. What a killed one
+//! left is ended by its control group; where it had none, as far as it can be found, and then nobody can
+//! prove that nothing is left.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -8,9 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::launch::{Status, evidence};
-use crate::model::ticket::{CLAIMED, Evidence, LOCK, STOP};
+use crate::model::ticket::{CLAIMED, Evidence, GROUPS, LOCK, STOP};
 use crate::run;
 use crate::run::env::Places;
 use crate::sys::files;
@@ -19,6 +21,10 @@ use crate::sys::process::{self, Blow, Handle};
 
 /// What a supervisor says when it cannot even begin.
 pub const SUPERVISOR_LOG: &str = "supervisor.log";
+/// The list of a run's groups is not longer.
+const GROUPS_MAX: u64 = 64 << 10;
+/// How long a group that is ended is waited for; the next question goes on.
+const END_PATIENCE: Duration = Duration::from_millis(500);
 /// What the reaping thread needs.
 const STACK: usize = 64 << 10;
 
@@ -88,9 +94,18 @@ impl Local {
         if Lock::is_held(&dir.join(LOCK))? {
             return Ok(Status::Running);
         }
-        let evidence = evidence::of(dir, boot_id)?;
+        let mut evidence = evidence::of(dir, boot_id)?;
         if let Evidence::Lost { rebooted: false, .. } | Evidence::Finished { empty: false, .. } = evidence {
-            end_leftovers(dir);
+            match end_leftovers(dir) {
+                Left::Something => return Ok(Status::Running),
+                Left::Nothing => {
+                    // The kernel says now what its supervisor did not live to say.
+                    if let Evidence::Finished { empty, .. } = &mut evidence {
+                        *empty = true;
+                    }
+                }
+                Left::Unknown => {}
+            }
             run::secrets::remove_left(dir);
         }
         Ok(Status::Over(evidence))
@@ -135,18 +150,48 @@ pub fn fence(dir: &Path, otherwise: impl FnOnce() -> String) -> io::Result<Optio
     Ok(fenced.then_some(why))
 }
 
-/// Ends what a killed supervisor left alive, as far as it can be told: what still carries the name of
-/// the run, and the sessions of the programs that the supervisor wrote down.
-pub fn end_leftovers(dir: &Path) {
-    let Ok(dir) = dir.canonicalize() else { return };
-    let output = Places::of(&dir).output;
+/// What is left of a run whose supervisor was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// It is being ended; ask again.
+    Something,
+    /// There is no group that would tell.
+    Unknown,
+}
+
+/// Ends what a killed supervisor left alive: all of its group, and, for a host without one, what still
+/// carries the name of the run and the sessions of the programs that the supervisor wrote down.
+pub fn end_leftovers(dir: &Path) -> Left {
+    let Ok(dir) = dir.canonicalize() else { return Left::Unknown };
+    let text = evidence::read_small(&dir, GROUPS, GROUPS_MAX).unwrap_or_default();
+    let group = run::hold::written_down(&text);
+    let until = Instant::now() + END_PATIENCE;
+    while !group.is_empty() && Instant::now() < until {
+        group.kill();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Root may leave a group; and without one this is all there is.
+    end_marked(&dir);
+    match (text.is_empty(), group.is_empty()) {
+        (true, _) => Left::Unknown,
+        (false, false) => Left::Something,
+        (false, true) => {
+            let _ = group.remove();
+            Left::Nothing
+        }
+    }
+}
+
+fn end_marked(dir: &Path) {
+    let output = Places::of(dir).output;
     let mut mark = b"SHIPBELL_OUTPUT=".to_vec();
     mark.extend_from_slice(output.as_os_str().as_encoded_bytes());
     // Twice: what was born during the first look.
     if process::kill_marked(&mark) > 0 {
         let _ = process::kill_marked(&mark);
     }
-    for line in evidence::read_small(&dir, LOCK, 1 << 20).unwrap_or_default().lines().skip(1) {
+    for line in evidence::read_small(dir, LOCK, 1 << 20).unwrap_or_default().lines().skip(1) {
         let mut words = line.split(' ');
         let (leader, start, uid) = (words.next(), words.next(), words.next());
         let leader = leader.and_then(|word| word.parse().ok()).filter(|leader| *leader > 1);

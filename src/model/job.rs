@@ -116,6 +116,8 @@ pub struct Definition {
     pub on_leak: OnLeak,
     #[serde(default, skip_serializing_if = "Workspace::is_fresh")]
     pub workspace: Workspace,
+    #[serde(default, skip_serializing_if = "Limits::is_unset")]
+    pub limits: Limits,
 }
 
 impl Definition {
@@ -310,6 +312,39 @@ pub struct Retry {
     /// Attempts in all; 1 = no retry.
     pub attempts: u32,
     pub delay: Seconds,
+}
+
+/// What a run may use at most, besides its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes, of all its processes together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Thousandths of one processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// Processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u32>,
+    /// Open files of each process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u32>,
+}
+
+/// Enough for any build, and far from what a host can bear.
+const TASKS: u32 = 4096;
+
+impl Limits {
+    #[must_use]
+    pub fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// There always is one: a fork bomb needs no permission.
+    #[must_use]
+    pub fn tasks_or_default(&self) -> u32 {
+        self.tasks.unwrap_or(TASKS)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

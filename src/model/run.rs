@@ -267,6 +267,8 @@ pub struct StepReport {
 pub enum StepEnd {
     Exit(i32),
     Signal(i32),
+    /// The kernel ended something of it: the limit of memory was reached, or the host's end of it.
+    OutOfMemory,
     TimedOut,
     Cancelled,
     /// It could not be started or its conditions failed; text for people, several lines allowed.
@@ -285,11 +287,22 @@ impl fmt::Display for StepEnd {
         match self {
             Self::Exit(code) => write!(f, "exit {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory => f.write_str("out of memory"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Refused(why) => f.write_str(why),
         }
     }
+}
+
+/// What the last successes of a job used: medians.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UsualUsage {
+    /// Of how many.
+    pub runs: u32,
+    pub cpu_ms: u64,
+    pub memory_peak: u64,
+    pub written: u64,
 }
 
 /// What an attempt used.
@@ -299,6 +312,12 @@ pub struct Usage {
     pub memory_peak: u64,
     /// Bytes that the steps printed, kept or not.
     pub log_bytes: u64,
+    /// Bytes that were to be written to a disk.
+    #[serde(default)]
+    pub written: u64,
+    /// How many processes were ended for want of memory.
+    #[serde(default)]
+    pub oom_kills: u64,
     /// How often a secret was taken out of what they printed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub masked: u64,

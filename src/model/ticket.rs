@@ -24,6 +24,8 @@ pub const LOG: &str = "log";
 pub const ARTIFACTS: &str = "artifacts";
 pub const WORK: &str = "work";
 pub const OUT: &str = "out";
+/// Directories of the run's control group, one a line, where it has one.
+pub const GROUPS: &str = "groups";
 /// Made by the launcher to ask a supervisor to end; its text is the reason.
 pub const STOP: &str = "stop";
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::commit::{CommitId, CommitInfo};
 use crate::model::job::Hash;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef};
-use crate::model::run::{Artifact, Attempt, Cause, Outcome, StepEnd};
+use crate::model::run::{Artifact, Attempt, Cause, Outcome, StepEnd, UsualUsage};
 use crate::model::time::{Seconds, Timestamp};
 
 pub use repos::{RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState, TrialStep};
@@ -218,6 +218,9 @@ pub struct RunView {
     pub outputs: BTreeMap<String, String>,
     pub artifacts: Vec<Artifact>,
     pub attempts: Vec<Attempt>,
+    /// What the successes before it used.
+    #[serde(default)]
+    pub usual_usage: Option<UsualUsage>,
     /// Of the last attempt.
     pub steps: Vec<StepView>,
     /// Of an environment's run: what was or is asked.

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod mail;
 pub mod message;
 pub mod token;
+pub mod used;
 pub mod when;
 
 use std::path::PathBuf;

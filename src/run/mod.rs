@@ -8,6 +8,8 @@ pub mod artifacts;
 pub mod env;
 /// What the supervisor states.
 pub mod events;
+/// The control group of a run.
+pub mod hold;
 /// Step 0.
 pub mod init;
 /// What the steps print.
@@ -42,6 +44,7 @@ use crate::model::secret::OnLeak;
 use crate::model::ticket::{CLAIMED, Fact, LOCK, OUT, TICKET, Ticket, VERSION, WORK};
 use crate::run::env::Places;
 use crate::run::events::Events;
+use crate::run::hold::Hold;
 use crate::run::log::Log;
 use crate::run::mask::SHORTEST;
 use crate::run::process::Bench;
@@ -193,6 +196,11 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
     for name in secrets.unmasked() {
         log.note(&format!("=== WARNING: secret {name} is shorter than {SHORTEST} bytes and is not masked in this log"));
     }
+    let id = format!("{}.{}", ticket.order.run.id(), ticket.order.attempt);
+    let hold = Hold::begin(&dir, &id, &ticket.definition.limits, &doer)?;
+    for warning in &hold.warnings {
+        log.note(&format!("=== WARNING: {warning}"));
+    }
     let env = env::of_run(&ticket, &places, &doer.name);
     let deadline = Instant::now() + ticket.definition.timeout.duration();
     let mut bench = Bench {
@@ -210,6 +218,7 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
         touched: false,
         stop: None,
         signals,
+        hold,
         lock,
         awaited: None,
         childless: true,
@@ -236,14 +245,14 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
     leaks(bench, &mut verdict);
     let end = if verdict.good() { String::new() } else { format!(": {}", verdict.reason) };
     bench.log.note(&format!("=== {}{}", verdict.outcome, end.replace('\n', "\n=== ")));
-    let (cpu, memory_peak) = crate::sys::process::children_usage();
-    let cpu_ms = u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX);
-    let usage = Usage { cpu_ms, memory_peak, log_bytes: bench.log.printed(), masked: bench.log.hits() };
+    let mut usage = bench.hold.usage(&bench.ticket.definition.limits, bench.log.printed());
+    usage.masked = bench.log.hits();
     // Where `Empty` follows at once, its way to the disk takes this line along.
     let reason = bench.log.clean(&verdict.reason).0;
     bench.events.state(finished(verdict.outcome, reason, verdict.step, usage), !bench.childless);
     bench.events.settle()?;
     while !bench.end_tree(Duration::ZERO) {}
+    bench.hold.end();
     bench.events.state(Fact::Empty, true);
     bench.events.settle()
 }

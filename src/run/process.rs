@@ -8,10 +8,12 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::model::job::Sandbox;
 use crate::model::run::StepEnd;
 use crate::model::ticket::{STOP, Ticket};
 use crate::run::env::Places;
 use crate::run::events::Events;
+use crate::run::hold::Hold;
 use crate::run::log::Log;
 use crate::run::outputs::Outputs;
 use crate::run::secrets::Secrets;
@@ -52,6 +54,8 @@ pub struct Bench {
     pub touched: bool,
     pub stop: Option<String>,
     pub signals: Signals,
+    /// The group that all programs are started in.
+    pub hold: Hold,
     /// Held as long as the bench stands. Its file names our process and the sessions of our programs.
     pub lock: Lock,
     /// The program that is waited for, and how it ended.
@@ -97,10 +101,18 @@ impl Bench {
         let mut hurried = false;
         loop {
             self.turn(until.saturating_duration_since(Instant::now()));
-            match self.awaited {
-                Some((_, Some(Ended::Exit(code)))) => return StepEnd::Exit(code),
-                Some((_, Some(Ended::Signal(signal)))) => return StepEnd::Signal(signal),
-                _ => {}
+            let ended = match self.awaited {
+                Some((_, Some(Ended::Exit(code)))) => Some(StepEnd::Exit(code)),
+                Some((_, Some(Ended::Signal(signal)))) => Some(StepEnd::Signal(signal)),
+                _ => None,
+            };
+            if (ended.is_some() || self.hold.look()) && self.hold.ran_out_of_memory() {
+                // Half of it is gone; the rest would only fail in stranger ways.
+                self.end_tree(Duration::ZERO);
+                return StepEnd::OutOfMemory;
+            }
+            if let Some(end) = ended {
+                return end;
             }
             match on_stop {
                 OnStop::End if self.stop.is_some() => {
@@ -139,12 +151,15 @@ impl Bench {
 
     fn start(&self, task: Task) -> io::Result<i32> {
         let env = task.env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        process::start(Program {
+        process::start(&Program {
             argv: task.argv,
             env,
             dir: task.dir,
             output: self.log.writer()?,
             identity: self.doer.identity.clone(),
+            entrance: self.hold.cage.entrance()?,
+            ceilings: self.hold.ceilings,
+            may_rise: self.ticket.definition.sandbox == Sandbox::Off,
         })
     }
 
@@ -201,13 +216,21 @@ impl Bench {
             self.turn(until.saturating_duration_since(Instant::now()));
         }
         let (patience, mut pause) = (Instant::now() + KILL_PATIENCE, KILL_PAUSE);
-        while !self.childless && Instant::now() < patience {
+        while !self.nothing_is_left() && Instant::now() < patience {
+            // The group at once; then whoever got out of it: root may.
+            self.hold.cage.kill();
             process::signal_descendants(Blow::Kill);
             // A death wakes us at once; what does not die is not asked a thousand times.
             self.turn(pause);
             pause = (pause * 2).min(LONGEST_TURN);
         }
-        self.childless
+        self.nothing_is_left()
+    }
+
+    /// No child of ours, and nobody in the group: a process can be in it without descending from us, and
+    /// the other way round.
+    fn nothing_is_left(&self) -> bool {
+        self.childless && self.hold.cage.is_empty()
     }
 }
 

@@ -48,6 +48,7 @@ impl Verdict {
             StepEnd::Refused(why) => {
                 (Outcome::Failed, format!("{step}: {}", why.lines().next().unwrap_or("it could not begin")))
             }
+            StepEnd::OutOfMemory => (Outcome::Failed, format!("{end} in {step}{}", limit_of_memory(bench))),
             StepEnd::TimedOut if Instant::now() >= bench.deadline => {
                 let timeout = bench.ticket.definition.timeout;
                 (Outcome::TimedOut, format!("the run's {timeout} were over in {step}"))
@@ -57,6 +58,11 @@ impl Verdict {
         };
         self.worsen(outcome, reason, Some((index, name.to_owned())));
     }
+}
+
+fn limit_of_memory(bench: &Bench) -> String {
+    let limit = bench.ticket.definition.limits.memory;
+    limit.map(|bytes| format!(" (limits.memory is {} MiB)", bytes >> 20)).unwrap_or_default()
 }
 
 fn wish(bench: &Bench) -> String {

@@ -11,6 +11,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("0003_clock_ahead", include_str!("migrations/0003_clock_ahead.sql")),
     ("0004_hooks", include_str!("migrations/0004_hooks.sql")),
     ("0005_masked", include_str!("migrations/0005_masked.sql")),
+    ("0006_usage", include_str!("migrations/0006_usage.sql")),
 ];
 
 /// How many there are: the schema that this Shipbell knows.

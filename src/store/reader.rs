@@ -15,7 +15,7 @@ use crate::model::letter::Letter;
 use crate::model::name::{JobKey, PipelineName, RunRef};
 use crate::model::pause::Pause;
 use crate::model::request::Request;
-use crate::model::run::{Attempt, Run, StepReport};
+use crate::model::run::{Attempt, Run, StepReport, UsualUsage};
 use crate::model::time::{Seconds, Timestamp};
 use crate::store::{StoreError, deliveries, journal, letters, open, requests, runs, schedules, sources};
 
@@ -201,6 +201,11 @@ impl Reader {
     /// Median duration of the last 20 successes.
     pub fn usual(&self, job: &JobKey) -> Result<Option<Seconds>, StoreError> {
         self.ask(|db| runs::usual(db, job))
+    }
+
+    /// What the last 20 successes before this run used.
+    pub fn usual_usage(&self, run: &RunRef) -> Result<Option<UsualUsage>, StoreError> {
+        self.ask(|db| runs::usual_usage(db, run))
     }
 
     /// The newest success of the job with a lower number.

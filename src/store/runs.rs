@@ -5,10 +5,16 @@ use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 use crate::model::backfill::DueRun;
 use crate::model::job::Hash;
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
-use crate::model::run::{Attempt, Cause, Finished, Holds, Outcome, Run, RunState, StepEnd, StepReport, Usage};
+use crate::model::run::{
+    Attempt, Cause, Finished, Holds, Outcome, Run, RunState, StepEnd, StepReport, Usage, UsualUsage,
+};
 use crate::model::time::{Seconds, Timestamp};
 use crate::store::reader::RunFilter;
 use crate::store::sql::{Column, Count, Json, Millis, Text, first, limit, rows, upsert};
+
+/// How a step is kept that the kernel ended for want of memory: by this signal, for this reason.
+const KILL: i32 = 9;
+const OUT_OF_MEMORY: &str = "out of memory";
 
 /// Successes of which the median duration is taken.
 const USUAL_OF: usize = 20;
@@ -276,6 +282,31 @@ pub fn usual(db: &Connection, job: &JobKey) -> rusqlite::Result<Option<Seconds>>
     Ok(millis.get(millis.len() / 2).map(|&median| Seconds(median.div_ceil(1000))))
 }
 
+/// Medians of what the last successes before this run used.
+pub fn usual_usage(db: &Connection, run: &RunRef) -> rusqlite::Result<Option<UsualUsage>> {
+    let sql = "SELECT cpu_ms, memory_peak, coalesce(written, 0) FROM runs \
+               JOIN attempts USING (pipeline, job, number, attempt) \
+               WHERE pipeline = ? AND job = ? AND number < ? AND runs.outcome = 'succeeded' AND cpu_ms IS NOT NULL \
+               ORDER BY number DESC LIMIT ?";
+    let key = &run.job;
+    let params = params![key.pipeline.as_str(), key.job.as_str(), Count(run.number), limit(USUAL_OF)];
+    let count = |row: &Row<'_>, column| row.get::<_, Count>(column).map(|count| count.0);
+    let all = rows(db, sql, params, |row| Ok((count(row, 0)?, count(row, 1)?, count(row, 2)?)))?;
+    let median = |of: fn(&(u64, u64, u64)) -> u64| {
+        let mut values: Vec<u64> = all.iter().map(of).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).copied()
+    };
+    let (cpu_ms, memory_peak, written) = (median(|u| u.0), median(|u| u.1), median(|u| u.2));
+    let runs = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    Ok(cpu_ms.zip(memory_peak).zip(written).map(|((cpu_ms, memory_peak), written)| UsualUsage {
+        runs,
+        cpu_ms,
+        memory_peak,
+        written,
+    }))
+}
+
 pub fn put_attempt(db: &Connection, attempt: &Attempt) -> rusqlite::Result<()> {
     let (key, usage) = (&attempt.run.job, attempt.usage);
     upsert(
@@ -297,6 +328,8 @@ pub fn put_attempt(db: &Connection, attempt: &Attempt) -> rusqlite::Result<()> {
             ("memory_peak", &usage.map(|usage| Count(usage.memory_peak))),
             ("log_bytes", &usage.map(|usage| Count(usage.log_bytes))),
             ("masked", &Count(usage.map_or(0, |usage| usage.masked))),
+            ("written", &usage.map(|usage| Count(usage.written))),
+            ("oom_kills", &usage.map(|usage| Count(usage.oom_kills))),
         ],
     )
 }
@@ -311,6 +344,9 @@ pub fn attempts(db: &Connection, key: &RunRef) -> rusqlite::Result<Vec<Attempt>>
                 memory_peak: row.get::<_, Count>("memory_peak")?.0,
                 log_bytes: row.get::<_, Count>("log_bytes")?.0,
                 masked: row.get::<_, Count>("masked")?.0,
+                // Not counted by older releases.
+                written: row.get::<_, Option<Count>>("written")?.map_or(0, |count| count.0),
+                oom_kills: row.get::<_, Option<Count>>("oom_kills")?.map_or(0, |count| count.0),
             }),
             None => None,
         };
@@ -332,9 +368,10 @@ pub fn put_step(db: &Connection, step: &StepReport) -> rusqlite::Result<()> {
         None => (None, None, None),
         Some(StepEnd::Exit(code)) => (Some("exit"), Some(*code), None),
         Some(StepEnd::Signal(signal)) => (Some("signal"), Some(*signal), None),
+        Some(StepEnd::OutOfMemory) => (Some("signal"), Some(KILL), Some(OUT_OF_MEMORY)),
         Some(StepEnd::TimedOut) => (Some("timed-out"), None, None),
         Some(StepEnd::Cancelled) => (Some("cancelled"), None, None),
-        Some(StepEnd::Refused(why)) => (Some("refused"), None, Some(why)),
+        Some(StepEnd::Refused(why)) => (Some("refused"), None, Some(why.as_str())),
     };
     let key = &step.run.job;
     upsert(
@@ -369,6 +406,7 @@ pub fn steps(db: &Connection, key: &RunRef, attempt: u32) -> rusqlite::Result<Ve
         let ended = match row.get::<_, Option<String>>("ended")?.as_deref() {
             None => None,
             Some("exit") => Some(StepEnd::Exit(row.get("code")?)),
+            Some("signal") if row.get::<_, Option<String>>("why")?.is_some() => Some(StepEnd::OutOfMemory),
             Some("signal") => Some(StepEnd::Signal(row.get("code")?)),
             Some("timed-out") => Some(StepEnd::TimedOut),
             Some("cancelled") => Some(StepEnd::Cancelled),

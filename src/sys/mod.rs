@@ -1,6 +1,8 @@
 //! What the kernel offers, each part behind a small safe function. Nothing here knows what a run or a
 //! job is; everything that needs nix or unsafe stands in this folder and nowhere else.
 
+/// Control groups of our own.
+pub mod cgroup;
 /// Files below a directory that somebody else may write.
 pub mod files;
 /// Process groups of our own children.

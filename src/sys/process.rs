@@ -1,22 +1,23 @@
-//! Processes: starting one in a session and as a user of its own, waiting for what ends, and ending a
-//! whole tree. What is decided about them (deadlines, grace, order) stands in `run::process`.
+//! Processes: waiting for what ends, and ending a whole tree; `start.rs` starts one. What is decided
+//! about them (deadlines, grace, order) stands in `run::process`.
 
-use std::ffi::OsString;
+mod start;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid};
+
+pub use start::{Ceilings, Identity, Program, start};
 
 /// Makes this process a supervisor: a session of its own, and the parent of every descendant that is
 /// orphaned. A hang-up or a closed pipe does not end it.
@@ -92,96 +93,6 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], longest: Duration) -> io::Result<()
     }
 }
 
-/// Another user, for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    pub uid: u32,
-    pub gid: u32,
-    pub groups: Vec<u32>,
-}
-
-impl Identity {
-    /// This user with all the groups that the host gives them.
-    ///
-    /// # Errors
-    /// If the host's group list cannot be read.
-    pub fn of(account: &super::host::Account) -> io::Result<Self> {
-        let name = std::ffi::CString::new(account.name.as_str())?;
-        let groups = nix::unistd::getgrouplist(&name, Gid::from_raw(account.gid))?;
-        Ok(Self { uid: account.uid, gid: account.gid, groups: groups.into_iter().map(Gid::as_raw).collect() })
-    }
-}
-
-/// A program to start.
-#[derive(Debug)]
-pub struct Program {
-    /// The program and its arguments.
-    pub argv: Vec<OsString>,
-    /// All of its environment.
-    pub env: Vec<(OsString, OsString)>,
-    pub dir: PathBuf,
-    /// Standard output and standard error; standard input is empty.
-    pub output: OwnedFd,
-    /// `None`: this process's own user.
-    pub identity: Option<Identity>,
-}
-
-/// Starts it as the head of its own session, with no open file but these three and no signal blocked or
-/// ignored. Its process id is returned at once; [`reap`] tells its end.
-///
-/// # Errors
-/// If it cannot be started, or the change of user could be taken back.
-pub fn start(program: Program) -> io::Result<i32> {
-    let (head, rest) =
-        program.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
-    let mut command = Command::new(head);
-    command.args(rest).env_clear().envs(program.env).current_dir("/");
-    command.stdin(Stdio::null());
-    command.stdout(program.output.try_clone()?).stderr(program.output);
-    let dir = std::ffi::CString::new(program.dir.into_os_string().into_encoded_bytes())?;
-    let identity = program.identity;
-    let groups: Vec<Gid> =
-        identity.iter().flat_map(|identity| identity.groups.iter().copied()).map(Gid::from_raw).collect();
-    let prepare = move || {
-        nix::unistd::setsid()?;
-        fresh_signals()?;
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-        // SAFETY: marks descriptors to be closed at exec; nothing of this process is touched.
-        unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
-        if let Some(identity) = &identity {
-            change_user(identity, &groups)?;
-        }
-        // Only now: the directory must be one that the new user may enter.
-        nix::unistd::chdir(dir.as_c_str())?;
-        Ok(())
-    };
-    // SAFETY: the supervisor is single-threaded, and between fork and exec there are only system calls.
-    unsafe { command.pre_exec(prepare) };
-    let child = command.spawn()?;
-    Ok(child.id().cast_signed())
-}
-
-fn fresh_signals() -> io::Result<()> {
-    for changed in [Signal::SIGHUP, Signal::SIGPIPE] {
-        // SAFETY: the default action is no handler.
-        unsafe { signal(changed, SigHandler::SigDfl) }?;
-    }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-    Ok(())
-}
-
-/// Groups first, the user last; then it is tried whether there is a way back.
-fn change_user(identity: &Identity, groups: &[Gid]) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    nix::unistd::setgroups(groups)?;
-    nix::unistd::setresgid(gid, gid, gid)?;
-    nix::unistd::setresuid(uid, uid, uid)?;
-    if !uid.is_root() && (nix::unistd::setuid(Uid::from_raw(0)).is_ok() || Uid::effective() != uid) {
-        return Err(io::Error::from_raw_os_error(libc::EPERM));
-    }
-    Ok(())
-}
-
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -217,16 +128,30 @@ pub fn reap() -> Reaped {
     }
 }
 
-/// What all reaped descendants used: processor time, and the peak of the largest one in bytes.
+/// What all reaped descendants used, added up; of memory the peak of the largest one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Used {
+    pub cpu: Duration,
+    /// Bytes.
+    pub largest: u64,
+    /// Bytes that were to be written to a disk.
+    pub written: u64,
+}
+
+/// Of all descendants that were waited for, by us or by each other.
 #[must_use]
-pub fn children_usage() -> (Duration, u64) {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return (Duration::ZERO, 0) };
+pub fn children_usage() -> Used {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Used::default() };
     let time = |time: nix::sys::time::TimeVal| {
         let micros = u64::try_from(time.tv_usec()).unwrap_or_default();
         Duration::from_secs(u64::try_from(time.tv_sec()).unwrap_or_default()) + Duration::from_micros(micros)
     };
-    let peak = u64::try_from(usage.max_rss()).unwrap_or_default().saturating_mul(1024);
-    (time(usage.user_time()) + time(usage.system_time()), peak)
+    let times = |number: std::ffi::c_long, unit| u64::try_from(number).unwrap_or_default().saturating_mul(unit);
+    Used {
+        cpu: time(usage.user_time()) + time(usage.system_time()),
+        largest: times(usage.max_rss(), 1024),
+        written: times(usage.block_writes(), 512),
+    }
 }
 
 /// What [`signal_descendants`] and [`Handle::send`] can send.

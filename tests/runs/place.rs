@@ -62,6 +62,7 @@ pub fn job(steps: &[&str]) -> Definition {
         secrets: vec![],
         on_leak: Default::default(),
         workspace: Workspace::Fresh,
+        limits: Limits::default(),
     }
 }
 

@@ -222,7 +222,7 @@ impl Dir {
     }
 
     fn finish(&mut self, now: Timestamp, outcome: Outcome, empty: bool) {
-        let usage = Usage { cpu_ms: 1, memory_peak: 2, log_bytes: 3, masked: 0 };
+        let usage = Usage { cpu_ms: 1, memory_peak: 2, log_bytes: 3, ..Usage::default() };
         let at_step = self.step - 1;
         let step = (outcome != Outcome::Succeeded).then(|| (at_step, format!("step {at_step}")));
         let reason = if step.is_some() { "exit 1".to_owned() } else { String::new() };

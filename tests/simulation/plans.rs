@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shipbell::model::catalog::{Catalog, Job, Notify, Person, Pipeline, PipelineState, Repo, Settings};
 use shipbell::model::job::{
-    Approval, CatchUp, Commits, DEFINITION_FORMAT, Definition, EnvironmentPolicy, Every, EveryFrom, Factor,
+    Approval, CatchUp, Commits, DEFINITION_FORMAT, Definition, EnvironmentPolicy, Every, EveryFrom, Factor, Limits,
     OnInterrupted, Overlap, RefFilter, RepoDef, Retry, Sandbox, ScheduleDef, StepDef, Unchanged, WindowDef,
 };
 use shipbell::model::time::Seconds;
@@ -322,6 +322,7 @@ fn base(key: shipbell::model::name::JobKey, url: Option<&str>, branches: &[&str]
         secrets: vec![],
         on_leak: Default::default(),
         workspace: Default::default(),
+        limits: Limits::default(),
         key,
     }
 }

@@ -310,15 +310,16 @@ impl Writer {
 
     fn attempt(&mut self, run: &RunRef) -> Vec<Change> {
         let attempt = u32::try_from(self.random.below(3)).unwrap() + 1;
-        let ended = match self.random.below(6) {
+        let ended = match self.random.below(7) {
             0 => StepEnd::Exit(-1),
             1 => StepEnd::Signal(9),
+            6 => StepEnd::OutOfMemory,
             2 => StepEnd::TimedOut,
             3 => StepEnd::Cancelled,
             _ => StepEnd::Refused(TEXT.into()),
         };
         let ended = (!self.random.one_in(4)).then_some(ended);
-        let usage = Usage { cpu_ms: 1, memory_peak: 1 << 50, log_bytes: 3, masked: 4 };
+        let usage = Usage { cpu_ms: 1, memory_peak: 1 << 50, log_bytes: 3, written: 1 << 40, oom_kills: 4, masked: 4 };
         vec![
             Change::StepPut(StepReport {
                 run: run.clone(),

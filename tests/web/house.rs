@@ -354,7 +354,7 @@ impl Loop {
             outcome,
             reason: if code == 0 { String::new() } else { format!("exit 2 in step 1 \"make {job}\"") },
             step: Some((1, format!("make {job}"))),
-            usage: Usage { cpu_ms: 9_000, memory_peak: 50 << 20, log_bytes: end, masked: 0 },
+            usage: Usage { cpu_ms: 9_000, memory_peak: 50 << 20, log_bytes: end, ..Usage::default() },
             empty: true,
         };
         vec![progress(lines), Event::Ended { run: order.run.clone(), attempt: order.attempt, evidence }]

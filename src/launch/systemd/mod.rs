@@ -110,7 +110,7 @@ impl Systemd {
         }
         if !is_loaded(&state) {
             // Started by another launcher, or removed by hand.
-            local::end_leftovers(dir);
+            return Ok(local::end_leftovers(dir) != local::Left::Something);
         }
         Ok(true)
     }
