@@ -1,6 +1,8 @@
 //! Mails: what they say (as snapshots, to be read), what their headers hold, and how they get out, through
 //! a directory and through a real SMTP server.
 
+#[path = "mail/clock.rs"]
+mod clock;
 #[path = "web/house.rs"]
 mod house;
 mod web;

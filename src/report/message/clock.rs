@@ -47,7 +47,7 @@ pub fn stale(facts: &StaleFacts, frame: &Frame) -> Mail {
         .iter()
         .fold(doc, |doc, (at, why)| doc.para(format!("Its last due time, {}, made no run: {why}.", near(*at))));
     let doc = match &facts.newest {
-        Some(run) => doc.para(newest(run, frame)).link("Its newest run:", &frame.page(&run.run)),
+        Some(run) => doc.para(newest(run, frame)).link("Its page:", &frame.page(&run.run)),
         None => doc.para("It has never run."),
     };
     let doc = doc.command(format!("What happened to it, on {}:", frame.host), format!("shipbell why {job}"));
@@ -95,12 +95,18 @@ pub fn long(run: &Run, usual: Option<Seconds>, frame: &Frame) -> Mail {
         (false, Some(usual)) => format!("{} took {took}; it usually takes {usual}.", run.run),
         (_, None) => format!("{} takes far longer than any run before it: {took}.", run.run),
     };
-    let doc = Doc::default()
-        .lead(lead)
-        .para("It goes on; its timeout ends it at the latest.")
-        .link("Its log:", &format!("{}/log", frame.page(&run.run)));
-    let doc = doc.command(format!("To end it, on {}:", frame.host), format!("shipbell cancel {}", run.run));
-    mail(job, Some(run.run.clone()), format!("SLOW {}: {took} so far", run.run), &doc)
+    let log = format!("{}/log", frame.page(&run.run));
+    let doc = Doc::default().lead(lead);
+    // It may have ended since this mail was asked for.
+    let (doc, so_far) = match run.finished() {
+        Some(end) => (doc.para(format!("It has ended: {}.", outcome_word(end.outcome))).link("Its log:", &log), ""),
+        None => {
+            let doc = doc.para("It goes on; its timeout ends it at the latest.").link("Its log:", &log);
+            let end = format!("shipbell cancel {}", run.run);
+            (doc.command(format!("To end it, on {}:", frame.host), end), " so far")
+        }
+    };
+    mail(job, Some(run.run.clone()), format!("SLOW {}: {took}{so_far}", run.run), &doc)
 }
 
 fn mail(job: &JobKey, run: Option<RunRef>, subject: String, doc: &Doc) -> Mail {
