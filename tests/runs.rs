@@ -27,14 +27,14 @@ fn success_states_outputs_and_artifacts() {
     assert!(end.is_empty());
     assert_eq!(end.values(), [("image", "sha256:1"), ("last", "shop.test.1")]);
     assert_eq!(end.artifacts(), ["build/app", "report.txt"]);
-    assert_eq!(std::fs::read_to_string(end.dir.join("artifacts/build/app")).unwrap(), "bin\n");
+    assert_eq!(std::fs::read_to_string(end.artifact("build/app")).unwrap(), "bin\n");
     assert!(end.log.contains("=== step 1 \"step-1\": echo hello;"), "{}", end.log);
     assert!(end.log.contains("\nhello\n"), "{}", end.log);
     let usage = end.usage();
     assert!(usage.memory_peak > 100_000 && usage.log_bytes == 6, "{usage:?}");
     place.executor.ack(&end.run, 1).unwrap();
     assert!(!end.dir.join("work").exists() && !end.dir.join("out").exists());
-    assert!(end.dir.join("artifacts/report.txt").exists() && end.dir.join("log").exists());
+    assert!(end.artifact("report.txt").exists() && end.dir.join("log").exists());
 }
 
 #[test]
@@ -437,7 +437,7 @@ fn downstream_finds_artifacts_and_outputs() {
     place.executor.start(&order).unwrap();
     let later = place.wait(&order.run);
     assert!(later.log.contains("\nv1\ntag x\n"), "{}", later.log);
-    std::fs::write(end.dir.join("artifacts/app"), "v2").unwrap();
+    std::fs::write(end.artifact("app"), "v2").unwrap();
     order.run = "shop/test#3".parse().unwrap();
     place.executor.start(&order).unwrap();
     let (outcome, reason) = outcome(&place.wait(&order.run));

@@ -150,7 +150,7 @@ impl Printer<'_> {
         let ready = if whole == 0 && self.held.len() > LINE_MAX { self.held.len() } else { whole };
         let rest = self.held.split_off(ready);
         let lines = std::mem::replace(&mut self.held, rest);
-        self.screen.print(&display::plain_bytes(&lines))
+        self.screen.print(&self.shown(&lines))
     }
 
     fn end(&mut self) -> Result<(), Failure> {
@@ -158,6 +158,11 @@ impl Printer<'_> {
         if rest.is_empty() {
             return Ok(());
         }
-        self.screen.print(&format!("{}\n", display::plain_bytes(&rest)))
+        self.screen.print(&format!("{}\n", self.shown(&rest)))
+    }
+
+    /// Whatever a job prints, only colours come through to a terminal, and nothing to a file.
+    fn shown(&self, lines: &[u8]) -> String {
+        if self.screen.colour { display::coloured(lines) } else { display::plain_bytes(lines) }
     }
 }

@@ -14,7 +14,7 @@ use crate::http::show::{self, Badge, Trouble, blocking, cell, page};
 use crate::model::name::RunRef;
 use crate::model::run::{Run, StepReport};
 use crate::report::display;
-use crate::report::facts::ReadLog;
+use crate::report::facts::{ReadLog, read_span};
 
 /// Of one step's output the page shows the beginning and the end.
 const HEAD: u64 = 16 << 10;
@@ -97,10 +97,7 @@ fn parts(read_log: &ReadLog, run: &RunRef, attempt: u32, steps: &[StepReport]) -
 }
 
 fn part(read_log: &ReadLog, run: &RunRef, attempt: u32, step: &StepReport) -> Part {
-    let read = |from: u64, max: u64| {
-        let max = usize::try_from(max).unwrap_or_default();
-        read_log(run, attempt, from, max).map(|(bytes, _)| bytes)
-    };
+    let read = |from: u64, max: u64| read_span(read_log, run, attempt, from, from.saturating_add(max));
     // A step that still runs has no end yet: its end is the log's.
     let to = step.log_to.unwrap_or_else(|| end_of(read_log, run, attempt, step.log_from));
     let size = to.saturating_sub(step.log_from);
@@ -133,17 +130,16 @@ fn end_of(read_log: &ReadLog, run: &RunRef, attempt: u32, from: u64) -> u64 {
     end
 }
 
-/// The bytes as they are, as text and nothing else; the next piece is at `from` plus what came.
+/// The bytes as they are, as text and nothing else; `x-shipbell-next` says where the next piece begins.
 async fn raw(web: &Web, run: &RunRef, attempt: u32, from: u64) -> Result<Response, Trouble> {
     let (read_log, of) = (web.app.read_log.clone(), run.clone());
     let bytes = blocking(move || Ok(read_log(&of, attempt, from, RAW))).await?;
-    let (bytes, _) = bytes.map_err(|_| Trouble::NotFound)?;
-    let next = from.saturating_add(bytes.len() as u64).to_string();
+    let (bytes, next) = bytes.map_err(|_| Trouble::NotFound)?;
     let name = format!("inline; filename=\"{}.{attempt}.log\"", run.id());
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, name),
-        (header::HeaderName::from_static("x-shipbell-next"), next),
+        (header::HeaderName::from_static("x-shipbell-next"), next.to_string()),
     ];
     Ok((headers, bytes).into_response())
 }

@@ -16,6 +16,7 @@ use crate::model::view::{
 use crate::pipeline::view::{self, Rows};
 use crate::pipeline::world::World;
 use crate::report::display;
+use crate::report::facts::read_span;
 use crate::store::{Reader, RunFilter, StoreError};
 
 use super::{App, rows};
@@ -319,7 +320,9 @@ async fn tail(app: &App, facts: &Facts) -> Vec<String> {
     let to = step.log_to.unwrap_or(step.log_from);
     let from = to.saturating_sub(TAIL_BYTES).max(step.log_from);
     let cut_in = from > step.log_from;
-    let Ok((bytes, _)) = log_bytes(app, &facts.run.run, step.attempt, from, to - from).await else { return Vec::new() };
+    let (read_log, run, attempt) = (app.read_log.clone(), facts.run.run.clone(), step.attempt);
+    let read = tokio::task::spawn_blocking(move || read_span(&read_log, &run, attempt, from, to)).await;
+    let Ok(Ok(bytes)) = read else { return Vec::new() };
     let text = display::plain_bytes(&bytes);
     let lines = text.lines().skip(usize::from(cut_in));
     // What the supervisor says of the step is told beside it.
@@ -349,13 +352,13 @@ pub async fn log(app: &App, name: &RunRef, attempt: Option<u32>, from: u64, max:
         return Err(ViewError::NotFound(format!("{name} has no attempt {attempt}; its last is {}", run.attempt)));
     }
     let over = !run.is_running() || attempt < run.attempt;
-    let chunk = |from, bytes: &[u8]| LogChunk {
+    let chunk = |next, bytes: &[u8]| LogChunk {
         schema: SCHEMA,
         run: name.clone(),
         attempt,
         last_attempt: run.attempt,
         from,
-        next: from + bytes.len() as u64,
+        next,
         data: STANDARD.encode(bytes),
         over,
         outcome: run.outcome(),
@@ -367,7 +370,8 @@ pub async fn log(app: &App, name: &RunRef, attempt: Option<u32>, from: u64, max:
         return Ok(chunk(from, &[]));
     }
     match log_bytes(app, name, attempt, from, max.clamp(1, CHUNK_MAX)).await {
-        Ok((bytes, _)) => Ok(chunk(from, &bytes)),
+        // Not always behind the bytes: where output is missing, a line says so and `next` is behind it.
+        Ok((bytes, next)) => Ok(chunk(next, &bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !over => Ok(chunk(from, &[])),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(ViewError::NotFound(format!("the log of {name}, attempt {attempt}, is not there any more")))

@@ -1,9 +1,14 @@
 //! Hostile text made safe to show. Output of jobs, commit messages and answers of servers may hold escape
 //! codes, control characters and marks that turn or hide text. What comes out of here has none of them:
-//! of the control characters only newline and tab are left. Colours are dropped as well; whoever wants
-//! the bytes has the raw log.
+//! of the control characters only newline and tab are left. Of a log shown to people the colours may stay
+//! (`style`); elsewhere they are dropped as well. Whoever wants the bytes has the raw log.
 
 use std::fmt::Write as _;
+
+use style::Style;
+
+/// Colours of letters.
+mod style;
 
 /// What stands where something was taken out that a reader ought to know of.
 const MARK: char = '\u{fffd}';
@@ -11,41 +16,115 @@ const MARK: char = '\u{fffd}';
 /// An escape sequence that does not end within this many characters is no sequence: its text is shown.
 const SEQUENCE_MAX: usize = 512;
 
+/// What hostile text is made of once it is taken apart.
+enum Part<'a> {
+    Text(&'a str),
+    /// Something was taken out that a reader ought to know of.
+    Mark,
+    /// A line ends.
+    Break,
+    /// The parameters of a sequence that sets colours.
+    Colour(&'a str),
+}
+
+/// Whether a byte is text that is shown as it is.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t')
+}
+
+/// Takes text apart. Most of it is told in long pieces: this is what a log of many megabytes costs.
+fn take_apart<'a>(text: &'a str, mut tell: impl FnMut(Part<'a>)) {
+    let (mut rest, mut at_begin) = (text, true);
+    loop {
+        let plain = rest.as_bytes().iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len());
+        let (shown, after) = rest.split_at_checked(plain).unwrap_or((rest, ""));
+        if !shown.is_empty() {
+            tell(Part::Text(shown));
+            at_begin = false;
+        }
+        let Some(c) = after.chars().next() else { return };
+        let behind = after.get(c.len_utf8()..).unwrap_or_default();
+        rest = match c {
+            '\u{1b}' => {
+                let left = after_escape(behind);
+                colours(behind.strip_prefix('['), left, &mut tell);
+                left
+            }
+            '\u{9b}' => {
+                let left = after_csi(behind).unwrap_or(behind);
+                colours(Some(behind), left, &mut tell);
+                left
+            }
+            // A progress bar writes over its own line; here each state of it is a line.
+            '\r' if behind.starts_with('\n') || at_begin => behind,
+            '\r' | '\n' | '\u{2028}' | '\u{2029}' => {
+                tell(Part::Break);
+                at_begin = true;
+                behind
+            }
+            _ if hides(c) => behind,
+            _ => {
+                let harmless = !c.is_control() && !turns(c);
+                let shown = after.get(..c.len_utf8()).unwrap_or_default();
+                tell(if harmless { Part::Text(shown) } else { Part::Mark });
+                at_begin = false;
+                behind
+            }
+        };
+    }
+}
+
+/// Tells of the sequence between the two, if it is one that sets colours.
+fn colours<'a>(sequence: Option<&'a str>, left: &str, tell: &mut impl FnMut(Part<'a>)) {
+    let taken = sequence.and_then(|sequence| sequence.get(..sequence.len().saturating_sub(left.len())));
+    let parameters = taken.and_then(|taken| taken.strip_suffix('m'));
+    let numbers = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b';' | b':'));
+    if let Some(parameters) = parameters.filter(numbers) {
+        tell(Part::Colour(parameters));
+    }
+}
+
 /// Text of several lines, for a terminal or a mail.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let after = rest.get(c.len_utf8()..).unwrap_or_default();
-        rest = match c {
-            '\u{1b}' => after_escape(after),
-            '\u{9b}' => after_csi(after).unwrap_or(after),
-            '\r' => {
-                // A progress bar writes over its own line; here each state of it is a line.
-                if !after.starts_with('\n') && !out.ends_with('\n') {
-                    out.push('\n');
-                }
-                after
-            }
-            '\n' | '\t' => {
-                out.push(c);
-                after
-            }
-            '\u{2028}' | '\u{2029}' => {
-                out.push('\n');
-                after
-            }
-            _ if hides(c) => after,
-            _ if c.is_control() || turns(c) => {
-                out.push(MARK);
-                after
-            }
-            _ => {
-                out.push(c);
-                after
-            }
-        };
+    take_apart(text, |part| match part {
+        Part::Text(text) => out.push_str(text),
+        Part::Mark => out.push(MARK),
+        Part::Break => out.push('\n'),
+        Part::Colour(_) => {}
+    });
+    out
+}
+
+/// Text of several lines with its colours, for a terminal that has some.
+#[must_use]
+pub fn coloured(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut out = String::with_capacity(text.len());
+    let (mut wanted, mut shown) = (Style::default(), Style::default());
+    take_apart(&text, |part| {
+        if let Part::Colour(parameters) = part {
+            wanted = wanted.after(parameters);
+            return;
+        }
+        if matches!(part, Part::Break) {
+            // No line colours the next one, which may be somebody else's.
+            wanted = Style::default();
+        }
+        if wanted != shown {
+            wanted.write_ansi(&mut out);
+            shown = wanted;
+        }
+        match part {
+            Part::Text(text) => out.push_str(text),
+            Part::Mark => out.push(MARK),
+            Part::Break => out.push('\n'),
+            Part::Colour(_) => {}
+        }
+    });
+    if !shown.is_plain() {
+        Style::default().write_ansi(&mut out);
     }
     out
 }
@@ -88,25 +167,60 @@ pub fn html(text: &str) -> String {
     escape(&plain(text))
 }
 
-/// Bytes of a log as HTML.
+/// Bytes of a log as HTML, with its colours.
 #[must_use]
 pub fn html_log(bytes: &[u8]) -> String {
-    escape(&plain_bytes(bytes))
+    let text = String::from_utf8_lossy(bytes);
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    let (mut wanted, mut shown, mut open) = (Style::default(), Style::default(), false);
+    take_apart(&text, |part| {
+        if let Part::Colour(parameters) = part {
+            wanted = wanted.after(parameters);
+            return;
+        }
+        if matches!(part, Part::Break) {
+            wanted = Style::default();
+        }
+        if wanted != shown {
+            if open {
+                out.push_str("</b>");
+            }
+            open = wanted.write_html(&mut out);
+            shown = wanted;
+        }
+        match part {
+            Part::Text(text) => escape_into(text, &mut out),
+            Part::Mark => out.push(MARK),
+            Part::Break => out.push('\n'),
+            Part::Colour(_) => {}
+        }
+    });
+    if open {
+        out.push_str("</b>");
+    }
+    out
 }
 
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(c),
-        }
-    }
+    escape_into(text, &mut out);
     out
+}
+
+fn escape_into(text: &str, out: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
+        out.push_str(rest.get(..at).unwrap_or_default());
+        out.push_str(match rest.as_bytes().get(at) {
+            Some(b'&') => "&amp;",
+            Some(b'<') => "&lt;",
+            Some(b'>') => "&gt;",
+            Some(b'"') => "&quot;",
+            _ => "&#39;",
+        });
+        rest = rest.get(at + 1..).unwrap_or_default();
+    }
+    out.push_str(rest);
 }
 
 /// A URL's path segment: everything but unreserved characters in percent form.
@@ -206,7 +320,38 @@ mod tests {
         assert_eq!(line("abc defgh", 5), "abc…");
         assert_eq!(line("\u{1b}[2J\u{2028}\u{200b}", 5), "");
         assert_eq!(html_log(b"<script>\"&'\x1b[1m"), "&lt;script&gt;&quot;&amp;&#39;");
+        assert_eq!(html("a<b>&\x1b[1m"), "a&lt;b&gt;&amp;");
         assert_eq!(url_segment("a b/ü"), "a%20b%2F%C3%BC");
+    }
+
+    #[test]
+    fn of_all_sequences_only_colours_of_letters_stay() {
+        for (raw, shown) in [
+            ("\u{1b}[31mred\u{1b}[0m.", "\u{1b}[0;31mred\u{1b}[0m."),
+            ("\u{1b}[1;92mok\n still?", "\u{1b}[0;1;92mok\u{1b}[0m\n still?"),
+            ("\u{1b}[38;5;208mx", "\u{1b}[0;38;5;208mx\u{1b}[0m"),
+            ("\u{9b}33mx", "\u{1b}[0;33mx\u{1b}[0m"),
+            ("\u{1b}[8mhidden\u{1b}[5mx\u{1b}[41my", "hiddenxy"),
+            ("\u{1b}[48;5;31m\u{1b}[38;2;1;31;5mx", "x"),
+            ("\u{1b}[31;;1m\u{1b}[?31m\u{1b}[>1mx", "\u{1b}[0;1mx\u{1b}[0m"),
+            ("\u{1b}[31m\u{1b}]0;t\u{7}\u{1b}[2J\u{1b}[1Ax", "\u{1b}[0;31mx\u{1b}[0m"),
+            ("\u{1b}[31m\u{1b}[39mx", "x"),
+        ] {
+            assert_eq!(coloured(raw.as_bytes()), shown, "{raw:?}");
+            assert_eq!(plain(&coloured(raw.as_bytes())), plain(raw), "{raw:?}");
+        }
+        let html = html_log(b"\x1b[1;31m<err>\x1b[0m\n\x1b[32mok\n\x1b[1mb\x1b[38;5;99mc");
+        assert_eq!(html, "<b class=\"c1\">&lt;err&gt;</b>\n<b class=\"c2 thin\">ok</b>\n<b>b</b><b>c</b>");
+    }
+
+    /// What `html_log` may add, taken away again.
+    fn without_colours(html: &str) -> String {
+        let mut text = html.replace("<b>", "").replace("</b>", "");
+        for colour in 0..16 {
+            text = text.replace(&format!("<b class=\"c{colour}\">"), "");
+            text = text.replace(&format!("<b class=\"c{colour} thin\">"), "");
+        }
+        text
     }
 
     /// Bits from which attacks are made, so that random texts meet in their middles.
@@ -240,7 +385,13 @@ mod tests {
             prop_assert!(is_safe(&cleaned), "{:?} gave {:?}", text, cleaned);
             prop_assert_eq!(plain(&cleaned), cleaned.clone(), "cleaning twice is cleaning once");
             let html = html_log(text.as_bytes());
+            prop_assert_eq!(html.matches("<b").count(), html.matches("</b>").count(), "{:?} gave {:?}", text, html);
+            let html = without_colours(&html);
             prop_assert!(is_safe(&html) && !html.contains(['<', '>', '"', '\'']), "{:?} gave {:?}", text, html);
+            prop_assert_eq!(html, super::html(&text));
+            prop_assert_eq!(plain(&coloured(text.as_bytes())), cleaned.clone());
+            let left = coloured(text.as_bytes()).replace("\u{1b}[0", "").contains('\u{1b}');
+            prop_assert!(!left, "{:?}", text);
             let line = line(&text, 20);
             prop_assert!(is_safe(&line) && !line.contains(['\n', '\t']) && line.chars().count() <= 20);
         }

@@ -28,6 +28,23 @@ const TAIL_BYTES: u64 = 16 << 10;
 /// Reads of a run's log: attempt, first byte, at most so many bytes; gives also the offset to go on from.
 pub type ReadLog = Arc<dyn Fn(&RunRef, u32, u64, usize) -> io::Result<(Vec<u8>, u64)> + Send + Sync>;
 
+/// All of a log between two offsets, with a line where some of it is missing.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn read_span(read: &ReadLog, run: &RunRef, attempt: u32, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut at) = (Vec::new(), from);
+    while at < to {
+        let (piece, next) = read(run, attempt, at, usize::try_from(to - at).unwrap_or(usize::MAX))?;
+        if next == at {
+            break;
+        }
+        bytes.extend(piece);
+        at = next;
+    }
+    Ok(bytes)
+}
+
 /// Where facts come from.
 #[derive(Clone)]
 pub struct Sources {
@@ -213,9 +230,8 @@ impl Sources {
         let (from, to) = step.map_or((0, None), |step| (step.log_from, step.log_to));
         let to = to.unwrap_or(from + TAIL_BYTES);
         let from = from.max(to.saturating_sub(TAIL_BYTES));
-        let max = usize::try_from(to.saturating_sub(from)).unwrap_or_default();
         // A log that is gone makes the mail shorter; it is no reason to send none.
-        let bytes = (self.read_log)(&run.run, run.attempt, from, max).map(|(bytes, _)| bytes).unwrap_or_default();
+        let bytes = read_span(&self.read_log, &run.run, run.attempt, from, to).unwrap_or_default();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

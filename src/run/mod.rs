@@ -4,6 +4,8 @@
 
 /// Files that a run leaves and finds.
 pub mod artifacts;
+/// The child that looks for them.
+pub mod collect;
 /// The environment of a step.
 pub mod env;
 /// What the supervisor states.
@@ -71,6 +73,11 @@ const TICKET_MAX: u64 = 16 << 20;
 #[must_use]
 pub fn main(arguments: &[OsString]) -> u8 {
     match arguments {
+        [word, rest @ ..] if word == collect::COLLECT => match collect::child(rest) {
+            Ok(()) => DONE,
+            // Its standard error is the pipe that nobody reads any more.
+            Err(_) => BROKEN,
+        },
         [word, rest @ ..] if word == workspace::CHECKOUT => match workspace::child(rest) {
             Ok(notes) => {
                 notes.iter().for_each(|note| say(&format!("=== {note}")));

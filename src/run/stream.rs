@@ -72,18 +72,35 @@ impl Stream {
     }
 
     /// The next bytes of the stream.
-    pub fn put(&mut self, mut bytes: &[u8]) {
-        let Some(last) = bytes.last() else { return };
-        self.at_line_begin = *last == b'\n';
+    pub fn put(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.times.note(&self.dir, self.written);
-        while !bytes.is_empty() {
+        if self.lost > 0 {
+            let begin = if self.at_line_begin { "" } else { "\n" };
+            let mark = format!("{begin}=== LOST: {} bytes of output, the disk did not take them\n", self.lost);
+            if self.write(mark.as_bytes()) < mark.len() {
+                self.lost = self.lost.saturating_add(length(bytes.len()));
+                return;
+            }
+            self.lost = 0;
+        }
+        let written = self.write(bytes);
+        self.lost = length(bytes.len().saturating_sub(written));
+    }
+
+    /// How much of it the disk took.
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() {
             if self.room == 0 && self.begin_segment().is_err() {
                 break;
             }
-            let fits = usize::try_from(self.room).unwrap_or(usize::MAX).min(bytes.len());
-            match self.out.write(bytes.get(..fits).unwrap_or_default()) {
+            let fits = usize::try_from(self.room).unwrap_or(usize::MAX).min(rest.len());
+            match self.out.write(rest.get(..fits).unwrap_or_default()) {
                 Ok(written) if written > 0 => {
-                    bytes = bytes.get(written..).unwrap_or_default();
+                    rest = rest.get(written..).unwrap_or_default();
                     self.written = self.written.saturating_add(length(written));
                     self.room = self.room.saturating_sub(length(written));
                 }
@@ -91,7 +108,11 @@ impl Stream {
                 Ok(_) | Err(_) => break,
             }
         }
-        self.lost = self.lost.saturating_add(length(bytes.len()));
+        let written = bytes.len().saturating_sub(rest.len());
+        if let Some(last) = bytes.get(..written).and_then(<[u8]>::last) {
+            self.at_line_begin = *last == b'\n';
+        }
+        written
     }
 
     /// The full one before it stays until this one is full as well: never less than one segment is there.
@@ -109,16 +130,8 @@ impl Stream {
 
     /// A line of the supervisor's own.
     pub fn line(&mut self, text: &str) {
-        if self.lost > 0 {
-            let lost = std::mem::take(&mut self.lost);
-            let begin = if self.at_line_begin { "" } else { "\n" };
-            self.put(format!("{begin}=== LOST: {lost} bytes of output, the disk did not take them\n").as_bytes());
-            if self.lost > 0 {
-                // It did not take that either.
-                self.lost = lost;
-            }
-        }
-        let begin = if self.at_line_begin { "" } else { "\n" };
+        // What is lost is said in a line of its own.
+        let begin = if self.at_line_begin || self.lost > 0 { "" } else { "\n" };
         self.put(format!("{begin}{text}\n").as_bytes());
     }
 

@@ -1,7 +1,7 @@
 //! Files in directories that somebody else may write: opened below a directory, never through a link,
 //! never blocking on what is no plain file. The kernel checks this (openat2), not a look beforehand.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -77,6 +77,14 @@ pub fn create_beneath(dir: &File, path: &Path, mode: u32, owner: Option<(u32, u3
     let file = File::from(openat2(&at, Path::new(name), how)?);
     give(&file, owner)?;
     Ok(file)
+}
+
+/// Gives a file directly below `dir` another name there; one that has that name gives way.
+///
+/// # Errors
+/// If it cannot be renamed.
+pub fn rename_beneath(dir: &File, from: &Path, to: &Path) -> io::Result<()> {
+    Ok(nix::fcntl::renameat(dir, from, dir, to)?)
 }
 
 fn give(file: &File, owner: Option<(u32, u32)>) -> io::Result<()> {
@@ -160,14 +168,6 @@ fn kind_of(dir: &File, path: &Path) -> io::Result<Kind> {
         nix::libc::S_IFDIR => Kind::Dir,
         _ => Kind::Other,
     })
-}
-
-/// Who owns an open file.
-///
-/// # Errors
-/// If it cannot be asked.
-pub fn owner_of(file: &File) -> io::Result<u32> {
-    file.metadata().map(|data: Metadata| data.uid())
 }
 
 /// Makes the name of a new file last through a power cut.

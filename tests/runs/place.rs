@@ -249,6 +249,12 @@ impl End {
         self.facts.iter().filter_map(artifact).collect()
     }
 
+    /// Where an artifact is kept.
+    pub fn artifact(&self, path: &str) -> PathBuf {
+        let artifact = self.left().into_iter().find(|artifact| artifact.path == path).unwrap();
+        self.dir.join("artifacts").join(artifact.sha256.as_str())
+    }
+
     pub fn artifacts(&self) -> Vec<String> {
         self.left().into_iter().map(|artifact| artifact.path).collect()
     }

@@ -48,6 +48,10 @@ user    = "root"
 sandbox = "off"
 steps = "sh /usr/local/bin/sights"
 
+[job.secret]
+secrets = "key"
+steps   = 'wc -c < "$CREDENTIALS_DIRECTORY/key"; stat -f -c %T "$CREDENTIALS_DIRECTORY"; cat "$CREDENTIALS_DIRECTORY/key"'
+
 [job.live]
 environment = "live"
 steps = "sleep 1000"
@@ -69,6 +73,8 @@ SIGHTS
 useradd --create-home anna
 mkdir -p /etc/shipbell/secrets /var/cache/shipbell/homes/other
 touch ~anna/file /var/tmp/outside /etc/shipbell/secrets/key /etc/shipbell/credentials/key
+printf c4nary-key >/etc/shipbell/secrets/key
+chmod 600 /etc/shipbell/secrets/key
 check "the daemon says that it is ready" systemctl start shipbell
 
 check "a run is started" shipbell run host/look
@@ -108,6 +114,12 @@ equal "standard: its own, and the network" "${own//NAME/sights}$link$kept" "$(si
 equal "offline: its own" "${own//NAME/alone}lo $kept" "$(sights alone)"
 equal "off: what its user may" 9 "$(said host/open#1 | grep -c ^sees)"
 check "also outside" test -e /srv/x
+
+# Its secret is handed over by descriptor, and lies in memory.
+check "a job with a secret is started" shipbell run host/secret
+soon "and ends" outcome_is host/secret#1 succeeded
+equal "its secret came, in memory, and is not shown" '10;tmpfs;***;' "$(said host/secret#1 | grep -v ^=== | tr '\n' ';')"
+check "nothing of it is left" sh -c '! ls -d /run/shipbell-credentials-* /dev/shm/shipbell-credentials-* 2>/dev/null'
 
 # Its supervisor is killed: systemd ends what is left, whatever that did to hide.
 check "a job that hides is started" shipbell run host/escape
