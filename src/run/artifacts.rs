@@ -2,6 +2,7 @@
 //! job's user (`collect`), stored by us under the hash of their content, and put into the workspace of the
 //! runs downstream. What is copied is what is hashed.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,9 +16,9 @@ use crate::model::job::{Hash, hex};
 use crate::model::run::{Artifact, Upstream};
 use crate::model::ticket::{ARTIFACTS, Fact};
 use crate::run::collect::{COLLECT, Frame};
-use crate::run::process::Bench;
+use crate::run::process::{Bench, Task};
 use crate::sys::files;
-use crate::sys::process::{self, Ended, Program};
+use crate::sys::process::{self, Ended};
 
 const COUNT_MAX: usize = 1000;
 const TOTAL_MAX: u64 = 2 << 30;
@@ -26,6 +27,15 @@ const NAME_MAX: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Where a file is while it comes in: no hash has this name.
 const COMING: &str = "coming";
+
+/// Whether it is worth a process to look: most runs leave nothing.
+#[must_use]
+pub fn may_be_there(bench: &Bench) -> bool {
+    let left = std::fs::symlink_metadata(&bench.places.artifacts).is_ok_and(|found| {
+        !found.is_dir() || std::fs::read_dir(&bench.places.artifacts).map_or(true, |mut files| files.next().is_some())
+    });
+    left || (!bench.ticket.definition.artifacts.is_empty() && bench.places.work.exists())
+}
 
 /// Keeps what the job's globs match in the workspace and all that lies in `$SHIPBELL_ARTIFACTS`,
 /// stating each file.
@@ -62,9 +72,8 @@ fn start(bench: &mut Bench) -> io::Result<io::PipeReader> {
     let mut argv: Vec<OsString> = ["/proc/self/exe", "supervise", COLLECT].map(OsString::from).to_vec();
     argv.extend([&bench.places.work, &bench.places.artifacts].map(|path| path.as_os_str().to_owned()));
     argv.extend(bench.ticket.definition.artifacts.iter().map(OsString::from));
-    let identity = bench.doer.identity.clone();
-    let program = Program { argv, env: Vec::new(), dir: PathBuf::from("/"), output: writer.into(), identity };
-    bench.awaited = Some((process::start(program)?, None));
+    let task = Task { argv, env: BTreeMap::new(), dir: PathBuf::from("/") };
+    bench.awaited = Some((bench.start_to(task, writer.into())?, None));
     Ok(reader)
 }
 

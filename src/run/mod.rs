@@ -242,7 +242,9 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
     } else {
         bench.log.note("=== something of this run does not die; its end is waited for");
     }
-    if bench.places.artifacts.exists()
+    // Before the collecting, which is ours and not the steps'.
+    let mut usage = bench.hold.usage(&bench.ticket.definition.limits, bench.log.printed());
+    if artifacts::may_be_there(bench)
         && let Err(why) = artifacts::collect(bench)
     {
         bench.log.note(&format!("=== {why}"));
@@ -252,7 +254,6 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
     leaks(bench, &mut verdict);
     let end = if verdict.good() { String::new() } else { format!(": {}", verdict.reason) };
     bench.log.note(&format!("=== {}{}", verdict.outcome, end.replace('\n', "\n=== ")));
-    let mut usage = bench.hold.usage(&bench.ticket.definition.limits, bench.log.printed());
     usage.masked = bench.log.hits();
     // Where `Empty` follows at once, its way to the disk takes this line along.
     let reason = bench.log.clean(&verdict.reason).0;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -150,12 +151,20 @@ impl Bench {
     }
 
     fn start(&self, task: Task) -> io::Result<i32> {
+        self.start_to(task, self.log.writer()?)
+    }
+
+    /// Starts it with its output going elsewhere than to the log.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_to(&self, task: Task, output: OwnedFd) -> io::Result<i32> {
         let env = task.env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         process::start(&Program {
             argv: task.argv,
             env,
             dir: task.dir,
-            output: self.log.writer()?,
+            output,
             identity: self.doer.identity.clone(),
             entrance: self.hold.cage.entrance()?,
             ceilings: self.hold.ceilings,
