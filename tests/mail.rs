@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use house::{House, JOBS};
 use mail_parser::MessageParser;
+use shipbell::credentials::Credentials;
 use shipbell::model::catalog::{Catalog, Mail as MailSettings, MailTls, Transport};
 use shipbell::model::commit::CommitId;
 use shipbell::model::letter::{Letter, LetterKind, LetterState};
@@ -22,6 +23,7 @@ use shipbell::model::run::Outcome;
 use shipbell::model::window::Opening;
 use shipbell::report::message::{self, Asked, Checked, Frame, Mail, RunFacts};
 use shipbell::report::{DeliverContext, Undelivered, deliver, when};
+use shipbell::web::Client;
 use unicode_width::UnicodeWidthStr as _;
 use web::{LIVE, NOW, at, matches_snapshot, run_ref};
 
@@ -235,8 +237,12 @@ impl Post {
         let mut catalog = Catalog::clone(&sources.catalog);
         change(&mut catalog.settings.mail);
         sources.catalog = Arc::new(catalog);
-        let context =
-            DeliverContext { sources, credentials: house.layout.credentials(), mail_dir: house.layout.mail_dir() };
+        let context = DeliverContext {
+            sources,
+            credentials: Credentials::new(&house.layout.credentials()),
+            web: Client::new(),
+            mail_dir: house.layout.mail_dir(),
+        };
         Self { house, context, now: at(now) }
     }
 

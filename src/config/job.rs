@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake, Spot};
+use crate::config::telling::{self, Telling};
 use crate::config::tree::{Data, Entry, Table};
 use crate::config::{limits, steps};
-use crate::model::catalog::Notify;
 use crate::model::commit::RefName;
 use crate::model::glob;
 use crate::model::job::{
@@ -57,7 +57,7 @@ pub struct Draft {
     pub environment: Option<(EnvironmentName, Spot)>,
     pub verify: Option<VerifyDef>,
     pub on_interrupted: Option<OnInterrupted>,
-    pub notify: Option<Notify>,
+    pub telling: Telling,
 }
 
 /// Reads a job's table, whose keys have been checked. `zone` is the one that holds where the job names none.
@@ -110,7 +110,7 @@ pub fn read(key: JobKey, table: &Table, zone: &str, findings: &Findings) -> Draf
         environment: get("environment").and_then(|entry| environment(entry, f)),
         verify: get("verify").and_then(|entry| verify(entry, f)),
         on_interrupted: get("on-interrupted").and_then(|entry| entry.word(f)),
-        notify: get("notify").and_then(|entry| notify(entry, f)),
+        telling: telling::read(table, f),
         key,
     }
 }
@@ -381,27 +381,4 @@ fn verify(entry: &Entry, findings: &Findings) -> Option<VerifyDef> {
         return None;
     };
     Some(VerifyDef { run: run.text(findings)?, within: within? })
-}
-
-fn notify(entry: &Entry, findings: &Findings) -> Option<Notify> {
-    let table = entry.table("notify = { email = \"ops@example.org\", on = [\"failure\", \"recovery\"] }", findings)?;
-    keys::check(table, Place::Notify, None, findings);
-    let mut notify = Notify { email: Vec::new(), on_failure: true, on_recovery: true, stale_after: None };
-    if let Some(email) = table.get("email") {
-        notify.email = crate::config::settings::addresses(email, findings)?;
-    }
-    if let Some(on) = table.get("on") {
-        (notify.on_failure, notify.on_recovery) = (false, false);
-        for item in on.items() {
-            match item.text(findings)?.as_str() {
-                "failure" => notify.on_failure = true,
-                "recovery" => notify.on_recovery = true,
-                _ => item.refuse("`on` takes \"failure\" and \"recovery\"", "", findings),
-            }
-        }
-    }
-    if let Some(after) = table.get("stale-after") {
-        notify.stale_after = Some(above_zero(after, findings)?);
-    }
-    Some(notify)
 }

@@ -24,6 +24,7 @@ pub enum Place {
     Person,
     HostLimits,
     Forge,
+    Ping,
 }
 
 /// What becomes of a key.
@@ -67,12 +68,7 @@ fn keys(place: Place) -> &'static [Key] {
             ("pool", Works),
         ],
         Place::Approval => &[("by", Works), ("votes", Works), ("expires", Works), ("forbid", Works), ("factor", Works)],
-        Place::Notify => &[
-            ("email", Works),
-            ("on", Works),
-            ("after-failures", NotYet("every failure that begins a row of them is told")),
-            ("stale-after", Works),
-        ],
+        Place::Notify => &[("email", Works), ("on", Works), ("after-failures", Works), ("stale-after", Works)],
         Place::Retry => &[("attempts", Works), ("delay", Works)],
         Place::Limits => LIMITS,
         Place::Verify => &[("run", Works), ("within", Works)],
@@ -98,11 +94,8 @@ fn keys(place: Place) -> &'static [Key] {
             ("totp", NotYet(BY_ENVIRONMENT)),
         ],
         Place::HostLimits => &[("slots", Works), ("disk-floor", Works)],
-        Place::Forge => &[
-            ("url", Works),
-            ("webhook-credential", Works),
-            ("credential", NotYet("call the host's API in an `always` step")),
-        ],
+        Place::Ping => &[("start", Works), ("success", Works), ("failure", Works)],
+        Place::Forge => &[("url", Works), ("webhook-credential", Works), ("credential", Works)],
     }
 }
 
@@ -188,8 +181,8 @@ const JOB: &[Key] = &[
     ("sandbox", Works),
     ("workspace", NotYet("each run has a fresh one; HOME is kept, so caches in it work")),
     ("rollback", NotYet("start the job for an older commit with `shipbell run`")),
-    ("ping-url", NotYet("call curl in a last step")),
-    ("commit-status", NotYet("call the host's API in an `always` step")),
+    ("ping-url", Works),
+    ("commit-status", Works),
     ("matrix", RESERVED),
     ("soak", RESERVED),
     ("follows", RESERVED),

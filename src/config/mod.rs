@@ -19,6 +19,7 @@ mod safe;
 mod settings;
 mod steps;
 mod syntax;
+mod telling;
 mod tree;
 mod url;
 

@@ -37,19 +37,15 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
         let (Some(refs), true) = (refs, policy.is_some() == one.environment.is_some()) else { continue };
         let definition = definition(one, draft.repo.as_ref(), draft.init.as_ref(), refs, policy);
         let hash = definition.hash();
-        let notify = one.notify.clone().unwrap_or(Notify {
-            email: Vec::new(),
-            on_failure: true,
-            on_recovery: true,
-            stale_after: None,
-        });
         jobs.insert(
             one.key.job.clone(),
             Arc::new(Job {
                 definition: Arc::new(definition),
                 hash,
                 description: one.description.clone(),
-                notify,
+                notify: one.telling.notify.clone().unwrap_or_else(Notify::usual),
+                marks: one.telling.marks.clone().unwrap_or_default(),
+                pings: one.telling.pings.clone(),
                 line: one.header.line(),
             }),
         );

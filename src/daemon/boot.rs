@@ -16,6 +16,7 @@ use crate::executor::Executor;
 use crate::http;
 use crate::inbox::{Inbox, inbox};
 use crate::launch::systemd;
+use crate::model::catalog::Settings;
 use crate::model::event::Event;
 use crate::pipeline::world::World;
 use crate::report::facts::ReadLog;
@@ -46,7 +47,8 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
 
     let (inbox, messages) = inbox();
     let (targets, seen_targets) = watch::channel(Arc::new(Vec::new()));
-    let poller = poller(&layout, &mirrors, seen_targets, &inbox);
+    let web = Client::new();
+    let poller = poller(&mirrors, &web, &layout, seen_targets, &inbox);
     let (running, follows) = mpsc::unbounded_channel();
     tokio::spawn(follow::follow(executor.clone(), inbox.clone(), boot_id.clone(), follows));
 
@@ -55,7 +57,6 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     reload::name_address(&mut loaded.catalog, &address);
     let catalog = Arc::new(loaded.catalog);
     world.scratch.catalog = catalog.clone();
-    let site = http::Site::new(&catalog.settings.public_url(), &address, &host::hostname(), crate::clock::now());
     let (stop, stopped) = watch::channel(false);
     let app = http::App {
         inbox: inbox.clone(),
@@ -63,7 +64,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         read_log: read_log(&executor),
         keys: keys.clone(),
         credentials: Credentials::new(&layout.credentials()),
-        site: Arc::new(site),
+        site: site(&catalog.settings, &address),
         sites: poller.sites().clone(),
     };
     tokio::spawn(http::serve_pages(pages, app.clone(), until(stopped.clone())));
@@ -80,6 +81,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         loader,
         mirrors,
         keys,
+        web,
         inbox,
         messages,
         poller,
@@ -93,6 +95,11 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         _lock: lock,
         _chores: chores,
     })
+}
+
+fn site(settings: &Settings, address: &str) -> Arc<http::Site> {
+    let site = http::Site::new(&settings.public_url(), address, &host::hostname(), crate::clock::now());
+    Arc::new(site)
 }
 
 fn keys(layout: &Layout) -> Result<Arc<Keys>, Failure> {
@@ -126,12 +133,13 @@ fn count_from_directories(world: &mut World, executor: &Executor) -> std::io::Re
 
 /// What is seen goes to the inbox in the order in which it was seen; the poller waits for nobody.
 fn poller(
-    layout: &Layout,
     mirrors: &Mirrors,
+    web: &Client,
+    layout: &Layout,
     targets: watch::Receiver<Arc<Vec<Target>>>,
     inbox: &Inbox,
 ) -> PollerHandle {
-    let remotes = Remotes::new(Client::new(), Credentials::new(&layout.credentials()));
+    let remotes = Remotes::new(web.clone(), Credentials::new(&layout.credentials()));
     let tools = Tools { mirrors: mirrors.clone(), remotes };
     let (seen, mut told) = mpsc::unbounded_channel();
     let inbox = inbox.clone();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::clock;
+use crate::credentials::Credentials;
 use crate::daemon::boot;
 use crate::daemon::turns::Daemon;
 use crate::model::catalog::{Address, Repo};
@@ -89,7 +90,8 @@ impl Daemon {
                 host: host::hostname(),
                 read_log: boot::read_log(&self.executor),
             },
-            credentials: layout.credentials(),
+            credentials: Credentials::new(&layout.credentials()),
+            web: self.web.clone(),
             mail_dir: layout.mail_dir(),
         };
         let inbox = self.inbox.clone();
@@ -97,10 +99,9 @@ impl Daemon {
             match report::deliver(&letter, &context, clock::now()).await {
                 Ok(()) => inbox.tell(Event::LetterSent { letter: letter.id }).await,
                 Err(error) => {
-                    warn!("mail {} to {} was not sent: {}", letter.id, letter.to, error.why);
-                    inbox
-                        .tell(Event::LetterFailed { letter: letter.id, why: error.why, for_good: error.for_good })
-                        .await;
+                    warn!("letter {} to {} was not sent: {}", letter.id, letter.to, error.why);
+                    let report::Undelivered { why, for_good, again } = error;
+                    inbox.tell(Event::LetterFailed { letter: letter.id, why, for_good, again }).await;
                 }
             }
         });

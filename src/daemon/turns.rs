@@ -26,6 +26,7 @@ use crate::source::{Mirrors, PollerHandle, Target};
 use crate::store::{Reader, Store};
 use crate::sys::lock::Lock;
 use crate::sys::memory;
+use crate::web::Client;
 
 /// Events decided in one transaction at the most.
 const BATCH: usize = 512;
@@ -45,6 +46,7 @@ pub(super) struct Daemon {
     pub loader: Arc<Mutex<Loader>>,
     pub mirrors: Mirrors,
     pub keys: Arc<Keys>,
+    pub web: Client,
     pub inbox: Inbox,
     pub messages: Messages,
     pub poller: PollerHandle,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::commit::RefName;
 use crate::model::forge::Forges;
 use crate::model::job::{Definition, EnvironmentPolicy, Hash, RefFilter};
+use crate::model::letter::PingAt;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName};
 use crate::model::time::Seconds;
 
@@ -163,8 +164,24 @@ pub struct Job {
     pub hash: Hash,
     pub description: Option<String>,
     pub notify: Notify,
+    #[serde(default)]
+    pub marks: Marks,
+    /// `ping-url`.
+    #[serde(default)]
+    pub pings: BTreeMap<PingAt, String>,
     /// Line of `[job.NAME]` in the file.
     pub line: usize,
+}
+
+/// `commit-status`: whether commits are marked at their host, and under which name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Marks {
+    /// `shipbell/PIPELINE/JOB`.
+    #[default]
+    Usual,
+    Named(String),
+    None,
 }
 
 /// Who hears of a job's failures.
@@ -174,9 +191,20 @@ pub struct Notify {
     pub email: Vec<String>,
     pub on_failure: bool,
     pub on_recovery: bool,
+    /// So many failures in a row before it is told; 0 and 1: each.
+    #[serde(default)]
+    pub after_failures: u32,
     /// After so long without a success it is told.
     #[serde(default)]
     pub stale_after: Option<Seconds>,
+}
+
+impl Notify {
+    /// What holds where nothing is written.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self { on_failure: true, on_recovery: true, ..Self::default() }
+    }
 }
 
 /// A person of shipbell.toml.

@@ -99,6 +99,8 @@ pub enum Event {
         letter: u64,
         why: String,
         for_good: bool,
+        /// Its receiver said when to come again.
+        again: Option<Timestamp>,
     },
     /// Free bytes of the state directory.
     DiskSeen {

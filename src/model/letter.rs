@@ -1,16 +1,18 @@
-//! Mails on their way. A letter holds no secret: its text and links are made anew whenever it is sent.
+//! Mails, and what hosts and pinged addresses are told, on their way. A letter holds no secret: its text
+//! and links are made anew whenever it is sent.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::name::{JobKey, RunRef};
 use crate::model::time::Timestamp;
 
-/// One mail to one address.
+/// One mail to one address, or one message to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     /// Unique in the installation; part of the Message-ID.
     pub id: u64,
     pub kind: LetterKind,
+    /// A mail address; for a message that is no mail, a name of who hears it.
     pub to: String,
     pub created_at: Timestamp,
     pub state: LetterState,
@@ -57,6 +59,41 @@ pub enum LetterKind {
     Long {
         run: RunRef,
     },
+    /// To the host of the repository: how the run stands when this leaves.
+    Mark {
+        run: RunRef,
+    },
+    /// To an address that the job names.
+    Ping {
+        run: RunRef,
+        at: PingAt,
+    },
+}
+
+crate::words! {
+    /// When an address is pinged.
+    pub enum PingAt { Start => "start", Success => "success", Failure => "failure" }
+}
+
+impl LetterKind {
+    /// Whether a person gets it as a mail.
+    #[must_use]
+    pub fn is_mail(&self) -> bool {
+        !matches!(self, Self::Mark { .. } | Self::Ping { .. })
+    }
+}
+
+impl Letter {
+    /// Puts it off until then; false where it waits as long already, or no more.
+    pub fn hold(&mut self, until: Timestamp) -> bool {
+        match &mut self.state {
+            LetterState::Waiting { not_before, .. } if *not_before < until => {
+                *not_before = until;
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

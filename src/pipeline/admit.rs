@@ -11,7 +11,7 @@ use crate::model::time::{Timestamp, seconds_between};
 use crate::pipeline::draft::{Draft, upstream};
 use crate::pipeline::gate::{Gate, gate};
 use crate::pipeline::world::World;
-use crate::pipeline::{asking, compare, due, life, pulse};
+use crate::pipeline::{asking, compare, due, life, pulse, telling};
 
 /// Brings every queued run of the pipeline to the gate.
 pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
@@ -196,6 +196,7 @@ fn start(draft: &mut Draft<'_>, mut run: Run) {
     draft.put_run(run.clone());
     draft.note("started", &run.run, format!("attempt {}", run.attempt));
     begun(draft, &run);
+    telling::begun(draft, &run);
     let environment = run.holds.environment.as_ref().and_then(|name| draft.world.environment(&key.pipeline, name));
     let deployed = environment.and_then(|environment| environment.live.as_ref()?.commit.clone());
     draft.world.scratch.known.insert((run.run.clone(), run.attempt));

@@ -8,7 +8,7 @@ use crate::model::run::{Attempt, Finished, Outcome, Run, RunState, StepReport, U
 use crate::model::ticket::{Evidence, Fact, FactLine};
 use crate::model::time::{Seconds, to_millisecond};
 use crate::pipeline::draft::{Draft, failing_after, listeners};
-use crate::pipeline::{asking, due, promote, pulse, trigger};
+use crate::pipeline::{asking, due, promote, pulse, telling, trigger};
 
 /// Launches that fail before this many tries of one run are tried again.
 const LAUNCHES_MAX: u32 = 5;
@@ -258,6 +258,7 @@ fn finish(draft: &mut Draft<'_>, mut run: Run, end: End) {
     asking::close(draft, &name, run.attempt > 0, &end.reason);
     due::ended(draft, &run);
     pulse::ended(draft, &run, end.outcome);
+    telling::ended(draft, &run, end.outcome);
 }
 
 /// Failure and recovery, each said once per change for the better, every time for the worse.
@@ -270,14 +271,16 @@ fn tell_end(draft: &mut Draft<'_>, run: &Run, outcome: Outcome) {
     let key = (run.run.job.job.clone(), run.git_ref.clone());
     let old = draft.live(&run.run.job.pipeline).and_then(|live| live.failing.get(&key));
     let Some(failing) = failing_after(old, &run.run, run, bad, draft.now) else { return };
+    // So many in a row as it now is, or was until now.
+    let row = if bad { failing.count } else { old.map_or(0, |old| old.count) };
     draft.put(Change::FailingPut(failing));
     let notify = draft.world.job(&run.run.job).map(|job| job.notify.clone()).unwrap_or_default();
     let to = listeners(draft.world, &run.run.job);
     let run = run.run.clone();
     let kind = match (outcome, bad) {
         (Outcome::Unknown, _) => LetterKind::Unknown { run },
-        (_, true) if notify.on_failure => LetterKind::Failure { run },
-        (_, false) if notify.on_recovery => LetterKind::Recovery { run },
+        (_, true) if notify.on_failure && row >= notify.after_failures => LetterKind::Failure { run },
+        (_, false) if notify.on_recovery && row >= notify.after_failures => LetterKind::Recovery { run },
         _ => return,
     };
     draft.write_to(&to, &kind);

@@ -18,6 +18,7 @@ pub mod pulse;
 pub mod requests;
 pub mod scratch;
 pub mod sight;
+pub mod telling;
 pub mod trigger;
 pub mod view;
 pub mod world;
@@ -90,7 +91,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::Progress { run, attempt, lines } => life::progress(draft, run, *attempt, lines),
         Event::Ended { run, attempt, evidence } => life::ended(draft, run, *attempt, evidence),
         Event::LetterSent { letter } => outbox::sent(draft, *letter),
-        Event::LetterFailed { letter, why, for_good } => outbox::failed(draft, *letter, why, *for_good),
+        Event::LetterFailed { letter, why, for_good, again } => outbox::failed(draft, *letter, why, *for_good, *again),
         Event::DiskSeen { free } => draft.world.scratch.disk_free = Some(*free),
     }
     Reply::Done

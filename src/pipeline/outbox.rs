@@ -4,6 +4,7 @@ use crate::model::event::{Action, Change};
 use crate::model::letter::{Letter, LetterState};
 use crate::model::time::{Seconds, Timestamp};
 use crate::pipeline::draft::Draft;
+use crate::pipeline::telling;
 
 /// First delay; it doubles each time.
 const FIRST: u64 = 30;
@@ -28,20 +29,25 @@ pub fn sent(draft: &mut Draft<'_>, id: u64) {
     }
 }
 
-/// A letter did not leave.
-pub fn failed(draft: &mut Draft<'_>, id: u64, why: &str, for_good: bool) {
+/// A letter did not leave. `again`: its receiver said when to come again.
+pub fn failed(draft: &mut Draft<'_>, id: u64, why: &str, for_good: bool, again: Option<Timestamp>) {
     let Some(letter) = draft.world.letters.get(&id).cloned() else { return };
     let attempts = letter.attempts + 1;
     let too_old = GIVE_UP.after(letter.created_at) < draft.now;
     let state = if for_good || too_old {
         LetterState::Dead { at: draft.now, why: why.to_owned() }
     } else {
-        LetterState::Waiting { not_before: next_try(attempts, id, draft.now), last_error: Some(why.to_owned()) }
+        let not_before = again.unwrap_or_else(|| next_try(attempts, id, draft.now));
+        LetterState::Waiting { not_before, last_error: Some(why.to_owned()) }
     };
     if matches!(state, LetterState::Dead { .. }) {
         draft.note("undelivered", &format!("letter {id} to {}", letter.to), why);
     }
+    let to = letter.to.clone();
     draft.put(Change::LetterPut(Letter { attempts, state, ..letter }));
+    if let Some(again) = again {
+        telling::hold(draft, &to, again);
+    }
 }
 
 /// Letters whose time has come; gives the next instant at which one is due.
@@ -53,8 +59,10 @@ pub fn plan(draft: &mut Draft<'_>) -> Option<Timestamp> {
             continue;
         }
         if not_before <= draft.now {
-            draft.actions.push(Action::Send { letter: letter.id });
-            draft.world.scratch.sending.insert(letter.id);
+            if telling::may_leave(draft.world, letter) {
+                draft.actions.push(Action::Send { letter: letter.id });
+                draft.world.scratch.sending.insert(letter.id);
+            }
         } else {
             next = Some(next.map_or(not_before, |next| next.min(not_before)));
         }

@@ -86,6 +86,7 @@ impl Sources {
             LetterKind::Unknown { run } => self.of_run(run, now, message::unknown),
             LetterKind::Stale { job } => self.stale(job, now),
             LetterKind::Fresh { run } => Ok(message::fresh(&self.run(run)?, &self.frame_of_job(&run.job, now))),
+            LetterKind::Mark { .. } | LetterKind::Ping { .. } => Err(Undelivered::for_good("it is no mail")),
             LetterKind::Long { run } => {
                 let usual = self.reader.usual(&run.job)?;
                 Ok(message::long(&self.run(run)?, usual, &self.frame_of_job(&run.job, now)))

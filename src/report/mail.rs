@@ -4,7 +4,7 @@
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
@@ -45,7 +45,7 @@ pub async fn send(mail: &Mail, letter: &Letter, context: &DeliverContext, now: T
             written.await.map_err(|error| Undelivered::later(error.to_string()))?
         }
         Transport::Smtp => {
-            let password = password(&settings, &context.credentials)?;
+            let password = password(&settings, |name| context.credentials.path(name))?;
             let all = tokio::time::timeout(SENDING_MAX, over_smtp(&message, &settings, password));
             let late =
                 |_| Undelivered::later(format!("{}: no end after {} s", place(&settings), SENDING_MAX.as_secs()));
@@ -120,6 +120,8 @@ pub fn kind(letter: &Letter) -> &'static str {
         LetterKind::Stale { .. } => "stale",
         LetterKind::Fresh { .. } => "fresh",
         LetterKind::Long { .. } => "long",
+        LetterKind::Mark { .. } => "mark",
+        LetterKind::Ping { .. } => "ping",
     }
 }
 
@@ -145,9 +147,9 @@ fn put_file(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&half, folder.join(name))
 }
 
-fn password(settings: &Settings, credentials: &Path) -> Result<Option<Credentials>, Undelivered> {
+fn password(settings: &Settings, file: impl Fn(&str) -> PathBuf) -> Result<Option<Credentials>, Undelivered> {
     let (Some(user), Some(name)) = (&settings.username, &settings.credential) else { return Ok(None) };
-    let path = credentials.join(name);
+    let path = file(name);
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Undelivered::later(format!("cannot read the password in {}: {error}", path.display())))?;
     Ok(Some(Credentials::new(user.clone(), text.trim_end_matches(['\r', '\n']).to_owned())))

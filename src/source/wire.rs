@@ -124,7 +124,7 @@ fn put(remote: &mut Remote, name: &str, id: CommitId, target: Option<&str>) {
             remote.refs.insert(head.clone(), id);
             remote.head = Some(head);
         }
-    } else if let Ok(name) = RefName::new(name) {
+    } else if let Some(name) = RefName::new(name).ok().filter(|name| !name.is_pull()) {
         remote.refs.insert(name, id);
     }
 }

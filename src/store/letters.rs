@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row};
 
-use crate::model::letter::{Letter, LetterKind, LetterState};
+use crate::model::letter::{Letter, LetterKind, LetterState, PingAt};
 use crate::model::name::RunRef;
 use crate::model::time::{Seconds, Timestamp};
 use crate::store::sql::{Column, Count, Millis, Text, first, rows, upsert};
@@ -17,6 +17,11 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
         LetterKind::Long { .. } => (Some("long"), None),
         _ => (None, None),
     };
+    let message = match &letter.kind {
+        LetterKind::Mark { .. } => Some("mark"),
+        LetterKind::Ping { at, .. } => Some(ping_word(*at)),
+        _ => None,
+    };
     let (kind, request, slot, run) = match &letter.kind {
         LetterKind::Approval { request, slot } => ("approval", Some(request), Some(slot), None),
         LetterKind::Decided { request } => ("decided", Some(request), None, None),
@@ -26,7 +31,9 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
         LetterKind::Unknown { run } => ("unknown", None, None, Some(run)),
         LetterKind::Stale { .. } => ("failure", None, None, None),
         LetterKind::Fresh { run } => ("recovery", None, None, Some(run)),
-        LetterKind::Long { run } => ("failure", None, None, Some(run)),
+        LetterKind::Long { run } | LetterKind::Mark { run } | LetterKind::Ping { run, .. } => {
+            ("failure", None, None, Some(run))
+        }
     };
     let (state, not_before, at, problem) = match &letter.state {
         LetterState::Waiting { not_before, last_error } => ("waiting", Some(*not_before), None, last_error.as_ref()),
@@ -36,6 +43,7 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
     let rest: &[Column<'_>] = &[
         ("kind", &kind),
         ("topic", &topic),
+        ("message", &message),
         ("job", &job.map(Text)),
         ("request", &request.map(|&id| Count(id))),
         ("slot", &slot),
@@ -51,15 +59,29 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
     upsert(db, "letters", &[("id", &Count(letter.id))], rest)
 }
 
+fn ping_word(at: PingAt) -> &'static str {
+    match at {
+        PingAt::Start => "ping-start",
+        PingAt::Success => "ping-success",
+        PingAt::Failure => "ping-failure",
+    }
+}
+
 fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
     let request = || row.get::<_, Count>("request").map(|id| id.0);
     let run = || row.get::<_, Text<RunRef>>("run").map(|run| run.0);
-    let topic: Option<String> = row.get("topic")?;
+    // Whichever of the later columns is set has the last word.
+    let topic: Option<String> = row.get("message")?;
+    let topic = topic.map_or_else(|| row.get("topic"), |message| Ok(Some(message)))?;
     let kind =
         match topic.as_deref().map_or_else(|| row.get::<_, String>("kind"), |topic| Ok(topic.to_owned()))?.as_str() {
             "stale" => LetterKind::Stale { job: row.get::<_, Text<_>>("job")?.0 },
             "fresh" => LetterKind::Fresh { run: run()? },
             "long" => LetterKind::Long { run: run()? },
+            "mark" => LetterKind::Mark { run: run()? },
+            "ping-start" => LetterKind::Ping { run: run()?, at: PingAt::Start },
+            "ping-success" => LetterKind::Ping { run: run()?, at: PingAt::Success },
+            "ping-failure" => LetterKind::Ping { run: run()?, at: PingAt::Failure },
             "approval" => LetterKind::Approval { request: request()?, slot: row.get("slot")? },
             "decided" => LetterKind::Decided { request: request()? },
             "unsatisfiable" => LetterKind::Unsatisfiable { request: request()? },

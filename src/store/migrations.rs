@@ -12,6 +12,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("0004_hooks", include_str!("migrations/0004_hooks.sql")),
     ("0005_masked", include_str!("migrations/0005_masked.sql")),
     ("0006_usage", include_str!("migrations/0006_usage.sql")),
+    ("0007_telling", include_str!("migrations/0007_telling.sql")),
 ];
 
 /// How many there are: the schema that this Shipbell knows.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shipbell::model::catalog::{Catalog, Job, Notify, Person, Pipeline, PipelineState, Repo, Settings};
+use shipbell::model::catalog::{Catalog, Job, Marks, Notify, Person, Pipeline, PipelineState, Repo, Settings};
+use shipbell::model::forge::{Forge, ForgeSettings};
 use shipbell::model::job::{
     Approval, CatchUp, Commits, DEFINITION_FORMAT, Definition, EnvironmentPolicy, Every, EveryFrom, Factor, Limits,
     OnInterrupted, Overlap, RefFilter, RepoDef, Retry, Sandbox, ScheduleDef, StepDef, Unchanged, WindowDef,
@@ -111,6 +112,9 @@ impl Plan {
             ..Catalog::default()
         };
         catalog.settings.mail.to = vec!["ops@example.org".into()];
+        let forge =
+            ForgeSettings { url: "https://git".into(), credential: Some("token".into()), webhook_credential: None };
+        catalog.settings.forges.insert(Forge::Github, forge);
         for pipeline in [self.app(), self.lib(), self.tools()] {
             if pipeline.name.as_str() != "app" || !self.without_app {
                 catalog.pipelines.insert(pipeline.name.clone(), pipeline.into());
@@ -136,29 +140,29 @@ impl Plan {
     /// Test, image, staging, production on approval; besides a hotfix, a nightly and a docs job.
     fn app(&self) -> Pipeline {
         let key = |job: &str| format!("app/{job}").parse().unwrap();
-        let mut test = base(key("test"), Some("git:app"), &["main", "feature/*", "hotfix"]);
+        let mut test = base(key("test"), Some("git:co/app"), &["main", "feature/*", "hotfix"]);
         test.retry.attempts = self.retry;
         if self.paths {
             test.paths = vec!["src/**".into(), "init_config.json".into()];
         }
-        let mut image = base(key("image"), Some("git:app"), &["main"]);
+        let mut image = base(key("image"), Some("git:co/app"), &["main"]);
         image.needs = vec!["test".parse().unwrap()];
         image.pools = vec!["docker".into()];
-        let mut staging = base(key("staging"), Some("git:app"), &["main"]);
+        let mut staging = base(key("staging"), Some("git:co/app"), &["main"]);
         staging.needs = vec!["image".parse().unwrap()];
         staging.environment = Some(policy("staging", None));
         if self.staging_timed {
             staging.schedule = vec![cron("30 */2 * * *")];
         }
-        let mut production = base(key("production"), Some("git:app"), &["main"]);
+        let mut production = base(key("production"), Some("git:co/app"), &["main"]);
         production.needs = vec!["staging".parse().unwrap()];
         production.environment = Some(self.production());
-        let mut hotfix = base(key("hotfix"), Some("git:app"), &["hotfix"]);
+        let mut hotfix = base(key("hotfix"), Some("git:co/app"), &["hotfix"]);
         hotfix.manual = true;
         hotfix.needs = vec!["test".parse().unwrap()];
         hotfix.environment = Some(self.production());
         hotfix.steps[0].run = "make hotfix".into();
-        let mut nightly = base(key("nightly"), Some("git:app"), &["main"]);
+        let mut nightly = base(key("nightly"), Some("git:co/app"), &["main"]);
         nightly.schedule = vec![cron(if self.hourly { "7 * * * *" } else { "20 2 * * *" })];
         if self.paths {
             nightly.paths = vec!["src/**".into()];
@@ -166,7 +170,7 @@ impl Plan {
         nightly.unchanged = Unchanged::Run;
         nightly.overlap = if self.overlap_skip { Overlap::Skip } else { Overlap::Queue };
         nightly.catch_up = if self.catch_up_skip { CatchUp::Skip } else { CatchUp::Once };
-        let mut docs = base(key("docs"), Some("git:app"), &["main"]);
+        let mut docs = base(key("docs"), Some("git:co/app"), &["main"]);
         docs.paths = vec!["docs/**".into()];
         docs.steps[0].run = format!("make docs # {}", self.steps / 2);
         let mut all = vec![test, image, staging, production, hotfix, nightly, docs];
@@ -199,16 +203,16 @@ impl Plan {
     /// Every commit tested, each tag released; a nightly deployment without approval.
     fn lib(&self) -> Pipeline {
         let key = |job: &str| format!("lib/{job}").parse().unwrap();
-        let mut test = base(key("test"), Some("git:lib"), &["main"]);
+        let mut test = base(key("test"), Some("git:co/lib"), &["main"]);
         if let Some(repo) = &mut test.repo {
             repo.commits = if self.every { Commits::Every } else { Commits::Latest };
         }
         test.retry.attempts = self.retry;
         test.on_interrupted = OnInterrupted::Report;
-        let mut release = base(key("release"), Some("git:lib"), &[]);
+        let mut release = base(key("release"), Some("git:co/lib"), &[]);
         release.refs = RefFilter { branches: None, tags: vec!["v*".into()] };
         release.repo.clone_from(&test.repo);
-        let mut site = base(key("site"), Some("git:lib"), &["main"]);
+        let mut site = base(key("site"), Some("git:co/lib"), &["main"]);
         site.needs = vec!["test".parse().unwrap()];
         site.repo.clone_from(&test.repo);
         site.environment = Some(policy("site", None));
@@ -267,9 +271,16 @@ impl Plan {
 }
 
 fn job(definition: Definition) -> Arc<Job> {
-    let notify =
-        Notify { email: vec!["dev@example.org".into()], on_failure: true, on_recovery: true, stale_after: None };
-    Arc::new(Job { hash: definition.hash(), definition: Arc::new(definition), description: None, notify, line: 1 })
+    let notify = Notify { email: vec!["dev@example.org".into()], ..Notify::usual() };
+    Arc::new(Job {
+        hash: definition.hash(),
+        definition: Arc::new(definition),
+        description: None,
+        notify,
+        marks: Marks::Usual,
+        pings: BTreeMap::new(),
+        line: 1,
+    })
 }
 
 fn cron(text: &str) -> ScheduleDef {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use shipbell::model::catalog::Catalog;
 use shipbell::model::commit::Question;
 use shipbell::model::event::{Action, Event};
-use shipbell::model::name::PipelineName;
+use shipbell::model::name::{PipelineName, RunRef};
 use shipbell::model::time::{Seconds, Timestamp};
 use shipbell::pipeline::world::World;
 use shipbell::pipeline::{Turn, turn};
@@ -47,6 +47,8 @@ pub struct Robot {
     /// Under way in the daemon: gone when it dies.
     pub asked: BTreeSet<Question>,
     pub sending: BTreeSet<u64>,
+    /// Runs of which their host heard, and whether that they have ended.
+    pub heard: BTreeMap<RunRef, bool>,
     pub death: Option<Death>,
     boots: u32,
     pub checks: Checks,
@@ -85,6 +87,7 @@ impl Robot {
             inbox: Vec::new(),
             asked: BTreeSet::new(),
             sending: BTreeSet::new(),
+            heard: BTreeMap::new(),
             death: None,
             boots: 0,
             checks: Checks::default(),
@@ -208,6 +211,11 @@ impl Robot {
                     if !self.sending.insert(*letter) {
                         return Err(fault("a letter is sent once at a time", letter));
                     }
+                    let to = |id: &u64| self.world.letters.get(id).filter(|of| !of.kind.is_mail()).map(|of| &of.to);
+                    let beside = self.sending.iter().any(|id| id != letter && to(id).is_some() && to(id) == to(letter));
+                    if beside {
+                        return Err(fault("a host hears one thing at a time", letter));
+                    }
                 }
             }
         }
@@ -218,7 +226,10 @@ impl Robot {
     }
 
     /// What the World waits for is under way.
-    fn nothing_is_forgotten(&self) -> Result<(), Fault> {
+    fn nothing_is_forgotten(&mut self) -> Result<(), Fault> {
+        // Where a file is gone nobody knows any more who is to be told.
+        let catalog = &self.world.scratch.catalog;
+        self.heard.retain(|run, _| catalog.pipelines.contains_key(&run.job.pipeline));
         for run in self.world.runs().filter(|run| run.is_running()) {
             if !self.launcher.is_watched(&(run.run.clone(), run.attempt)) {
                 return Err(fault("a running attempt is watched", &run.run));

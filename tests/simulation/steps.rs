@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shipbell::model::backfill::{BackfillOnly, BackfillRequest};
 use shipbell::model::event::{Ballot, Event, RunRequest};
+use shipbell::model::letter::LetterKind;
 use shipbell::model::name::{JobKey, RunRef};
 use shipbell::model::pause::Scope;
 use shipbell::model::request::{Request, Verdict};
@@ -332,9 +333,18 @@ pub fn letter(robot: &mut Robot, random: &mut Random, calm: bool) -> String {
     let Some(letter) = random.pick(&all).copied() else { return "no letter is on its way".into() };
     robot.sending.remove(&letter);
     let luck = if calm { 9 } else { random.below(10) };
+    if let Some(LetterKind::Mark { run }) = robot.world.letters.get(&letter).map(|letter| letter.kind.clone()) {
+        // What leaves says what holds now; what is refused for good is nobody's fault.
+        let ended = robot.world.run(&run).is_none();
+        if luck == 0 || luck > 3 {
+            robot.heard.insert(run, ended || luck == 0);
+        }
+    }
+    let again = Some(Seconds(90).after(robot.now));
     robot.inbox.push(match luck {
-        0 => Event::LetterFailed { letter, why: "no such user".into(), for_good: true },
-        1..=2 => Event::LetterFailed { letter, why: "connection refused".into(), for_good: false },
+        0 => Event::LetterFailed { letter, why: "no such user".into(), for_good: true, again: None },
+        1..=2 => Event::LetterFailed { letter, why: "connection refused".into(), for_good: false, again: None },
+        3 => Event::LetterFailed { letter, why: "too many requests".into(), for_good: false, again },
         _ => Event::LetterSent { letter },
     });
     format!("letter {letter} is delivered or not ({luck})")
@@ -432,6 +442,11 @@ pub fn come_to_rest(robot: &mut Robot, random: &mut Random) -> Result<(), Fault>
         let others = other.and_then(|other| shipbell::pipeline::waits(&robot.world, other, robot.now));
         let dead_end = others.is_some_and(|reason| reason.starts_with("needs"));
         must(!dead_end, "nobody waits behind one whose needs failed", (run, other))?;
+    }
+    for (run, _) in robot.heard.iter().filter(|(_, ended)| !**ended) {
+        let kind = LetterKind::Mark { run: run.clone() };
+        let on_its_way = robot.world.letters.values().any(|letter| letter.kind == kind);
+        must(on_its_way || robot.world.run(run).is_some(), "a host that heard of a run hears its end", run)?;
     }
     Ok(())
 }

@@ -203,6 +203,7 @@ fn letters(rows: &Rows) -> Vec<AttentionView> {
             LetterKind::Stale { job } => format!("that {job} is stale"),
             LetterKind::Fresh { run } => format!("that {} is no longer stale", run.job),
             LetterKind::Long { run } => format!("that {run} takes far too long"),
+            LetterKind::Mark { run } | LetterKind::Ping { run, .. } => format!("how {run} went"),
         };
         let (why, given_up) = match &letter.state {
             LetterState::Waiting { last_error, .. } => (last_error.clone().unwrap_or_default(), false),
