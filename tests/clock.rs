@@ -193,6 +193,30 @@ fn a_clock_that_stood_far_ahead_silences_nobody() {
 }
 
 #[test]
+fn nothing_waits_for_an_instant_that_a_wrong_clock_set() {
+    let text = "[job.test]\nretry = { attempts = 2, delay = \"5m\" }\nsteps = \"make\"\n\
+                notify = { email = \"ops@example.org\", stale-after = \"1h\" }\n";
+    let mut scene = Scene::of(text);
+    let right = scene.now;
+    let set = |scene: &mut Scene, now: Timestamp| {
+        scene.now = now;
+        scene.turn(vec![Event::ClockSet]);
+    };
+    set(&mut scene, at("2027-11-23T12:00:00Z"));
+    scene.push("main");
+    scene.end("test#1", Outcome::Failed);
+    assert_eq!(scene.state("test#1"), "waits (the delay before the next attempt, 5m)");
+    set(&mut scene, right);
+    assert_eq!(scene.state("test#1"), "running", "not in a year");
+    scene.ok("test#1");
+    let stale = |scene: &Scene| scene.mails(|kind| matches!(kind, LetterKind::Stale { .. })).len();
+    let before = stale(&scene);
+    scene.now = right.checked_add(std::time::Duration::from_secs(3 * 3600)).unwrap();
+    scene.tick();
+    assert_eq!(stale(&scene), before + 1, "its silence counts again");
+}
+
+#[test]
 fn a_host_that_comes_up_in_the_past_runs_nothing_twice_when_its_clock_is_set() {
     let mut scene = Scene::of(HOURLY);
     for hour in 11..=14 {

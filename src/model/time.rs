@@ -117,6 +117,13 @@ pub fn seconds_between(from: Timestamp, to: Timestamp) -> Seconds {
     Seconds(u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0))
 }
 
+/// Whether an instant that was set `longest` ahead at the most is still to come. What lies further ahead
+/// was set by a clock that has been put back since: it would be waited for far too long.
+#[must_use]
+pub fn is_ahead(at: Timestamp, longest: Seconds, now: Timestamp) -> bool {
+    at > now && at <= longest.after(now)
+}
+
 /// `at` cut to the millisecond: what the database keeps, so that what is loaded equals what was held.
 #[must_use]
 pub fn to_millisecond(at: Timestamp) -> Timestamp {
@@ -126,6 +133,14 @@ pub fn to_millisecond(at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_delay_that_a_wrong_clock_set_is_over() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (at_second, now, ahead) in [(100, 90, true), (100, 100, false), (100, 60, true), (100, 59, false)] {
+            assert_eq!(is_ahead(at(at_second), Seconds(40), at(now)), ahead, "{at_second} at {now}");
+        }
+    }
 
     #[test]
     fn spans_are_read_and_written() {

@@ -7,9 +7,10 @@ use crate::model::environment::EnvironmentState;
 use crate::model::job::{Definition, EnvironmentPolicy, Overlap};
 use crate::model::request::{Request, RequestState};
 use crate::model::run::{Cause, Run, RunState};
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, is_ahead};
 use crate::model::window::{Opening, Windows};
 use crate::pipeline::draft::{same_goods, upstream};
+use crate::pipeline::life::LAUNCH_DELAY;
 use crate::pipeline::promote::{self, Landing};
 use crate::pipeline::world::World;
 use crate::pipeline::{due, pause, requests};
@@ -67,6 +68,12 @@ pub fn gate(world: &World, run: &Run, now: Timestamp) -> Gate {
     }
 }
 
+/// Until when a further attempt waits.
+#[must_use]
+pub fn delayed(not_before: Option<Timestamp>, definition: &Definition, now: Timestamp) -> Option<Timestamp> {
+    not_before.filter(|at| is_ahead(*at, definition.retry.delay.max(LAUNCH_DELAY), now))
+}
+
 fn judge(world: &World, run: &Run, now: Timestamp) -> Gate {
     let RunState::Queued { not_before, confirmed_by } = &run.state else { return wait("it is not queued") };
     let key = &run.run.job;
@@ -85,7 +92,7 @@ fn judge(world: &World, run: &Run, now: Timestamp) -> Gate {
     if let (PipelineState::LastGood { problem }, true) = (&pipeline.state, definition.deploys()) {
         return wait(format!("deployments held: {problem}"));
     }
-    if let Some(at) = not_before.filter(|at| *at > now) {
+    if let Some(at) = delayed(*not_before, definition, now) {
         return Gate::Wait { reason: "the delay before the next attempt".into(), until: Some(at) };
     }
     if let Some(gate) = needs(world, run, request) {

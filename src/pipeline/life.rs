@@ -12,6 +12,8 @@ use crate::pipeline::{asking, due, promote, pulse, telling, trigger};
 
 /// Launches that fail before this many tries of one run are tried again.
 const LAUNCHES_MAX: u32 = 5;
+/// The longest wait before the next of them: a second more after each.
+pub const LAUNCH_DELAY: Seconds = Seconds(LAUNCHES_MAX as u64);
 /// Interruptions of one run after which it is no longer begun anew by itself.
 const ATTEMPTS_MAX: u32 = 20;
 

@@ -2,7 +2,7 @@
 
 use crate::model::event::{Action, Change};
 use crate::model::letter::{Letter, LetterState};
-use crate::model::time::{Seconds, Timestamp};
+use crate::model::time::{Seconds, Timestamp, is_ahead};
 use crate::pipeline::draft::Draft;
 use crate::pipeline::telling;
 
@@ -58,7 +58,8 @@ pub fn plan(draft: &mut Draft<'_>) -> Option<Timestamp> {
         if draft.world.scratch.sending.contains(&letter.id) {
             continue;
         }
-        if not_before <= draft.now {
+        // A host may ask for a longer wait than ours; none is longer than a letter lives.
+        if !is_ahead(not_before, GIVE_UP, draft.now) {
             if telling::may_leave(draft.world, letter) {
                 draft.actions.push(Action::Send { letter: letter.id });
                 draft.world.scratch.sending.insert(letter.id);

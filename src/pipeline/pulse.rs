@@ -85,7 +85,12 @@ fn listen(draft: &mut Draft<'_>, key: &JobKey) {
     if pulse.stale_told.is_some() {
         return;
     }
-    let at = limit.after(pulse.since);
+    if pulse.since > draft.now {
+        // The clock was put back: silence counts from now on.
+        draft.put(Change::PulsePut(Pulse { since: draft.now, ..pulse.clone() }));
+    }
+    let since = pulse.since.min(draft.now);
+    let at = limit.after(since);
     if at > draft.now {
         return draft.world.scratch.silence.set(key, at);
     }

@@ -8,6 +8,7 @@ use crate::model::glob::list_matches;
 use crate::model::job::{Definition, Unchanged};
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::run::{Cause, Holds, Run, RunState};
+use crate::model::time::{Seconds, is_ahead};
 use crate::pipeline::draft::{Draft, as_upstream, green, upstream};
 use crate::pipeline::{compare, pause, promote};
 
@@ -71,11 +72,13 @@ fn heads(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition) {
 /// `quiet`: the branch must have been still for so long.
 fn is_still(draft: &mut Draft<'_>, key: &JobKey, sighting: &Sighting) -> bool {
     let repo = draft.world.pipeline(&key.pipeline).and_then(|pipeline| pipeline.repo.as_ref());
-    let at = repo.map_or(sighting.seen_at, |repo| repo.quiet.after(sighting.seen_at));
-    if at > draft.now {
+    let quiet = repo.map_or(Seconds(0), |repo| repo.quiet);
+    let at = quiet.after(sighting.seen_at);
+    let wait = is_ahead(at, quiet, draft.now);
+    if wait {
         draft.wake(&key.pipeline, at);
     }
-    at <= draft.now
+    !wait
 }
 
 /// Row 2: once per job and commit, as soon as every needed job is green for it.

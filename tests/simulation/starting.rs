@@ -10,6 +10,7 @@ use shipbell::model::name::JobKey;
 use shipbell::model::pause::Pause;
 use shipbell::model::request::{Request, RequestState, Verdict};
 use shipbell::model::run::{Outcome, Run, RunState};
+use shipbell::model::time::Seconds;
 use shipbell::model::window::{Opening, Windows};
 use shipbell::pipeline::world::World;
 
@@ -37,7 +38,9 @@ pub fn may_start(checks: &mut Checks, all: &Transition<'_>, old: &Run, run: &Run
     must(paused.is_none(), "nothing that is paused starts", (run, paused))?;
     must(run.definition == job.hash, "a run starts with the present definition", run)?;
     let RunState::Queued { not_before, confirmed_by } = &old.state else { return Err(fault("queued before", old)) };
-    must(not_before.is_none_or(|at| at <= all.now), "a retry waits for its delay", run)?;
+    // Further ahead than any delay: the clock was put back since.
+    let longest = definition.retry.delay.max(Seconds(5)).after(all.now);
+    must(not_before.is_none_or(|at| at <= all.now || at > longest), "a retry waits for its delay", run)?;
     needs(all.after, &run.run.job, definition, run.commit.as_ref())?;
     let Some(policy) = &definition.environment else { return Ok(()) };
     must(pipeline.state == PipelineState::Ok, "deployments are held while the file is broken", run)?;

@@ -380,6 +380,8 @@ fn time(kind: Kind, robot: &mut Robot, random: &mut Random) -> String {
             let by = Seconds(random.below(3 * 3600));
             robot.now = if back { by.before(robot.now) } else { by.after(robot.now) };
             robot.checks.clock_stepped(back);
+            // The alarm of the wall clock is cancelled by every step of it.
+            robot.inbox.push(Event::ClockSet);
         }
     }
     format!("it is {}", robot.now)

@@ -5,7 +5,7 @@ use crate::model::commit::{CommitId, RefName, Sighting};
 use crate::model::job::Definition;
 use crate::model::name::JobKey;
 use crate::model::run::{Outcome, Run};
-use crate::model::time::Timestamp;
+use crate::model::time::{Timestamp, is_ahead};
 use crate::model::view::{FactView, WhyView};
 
 use super::why::{WhyRows, not_green};
@@ -139,7 +139,7 @@ fn of_sighting(world: &World, sighting: &Sighting, fired: bool, now: Timestamp) 
     if !sighting.on_branch {
         return "it is no longer on the branch".into();
     }
-    match quiet.filter(|quiet| !fired && quiet.after(sighting.seen_at) > now) {
+    match quiet.filter(|quiet| !fired && is_ahead(quiet.after(sighting.seen_at), *quiet, now)) {
         Some(quiet) => format!("the branch must be still for {quiet} first"),
         None if fired => "it was started once for this commit; a person may start it again".into(),
         None => "it is not decided yet: git is asked".into(),

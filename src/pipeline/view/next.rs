@@ -115,10 +115,11 @@ fn held_row(world: &World, run: &Run, now: Timestamp) -> Option<NextRow> {
         zone: None,
         rule,
     };
-    if let Some(at) = not_before.filter(|at| *at > now) {
+    let definition = &world.job(&run.run.job)?.definition;
+    if let Some(at) = crate::pipeline::gate::delayed(*not_before, definition, now) {
         return Some(row(at, "the next attempt".into()));
     }
-    let policy = world.job(&run.run.job)?.definition.environment.clone()?;
+    let policy = definition.environment.clone()?;
     let windows = Windows::parse(&policy.windows, &policy.freezes).ok()?;
     let Opening::Closed { opens: Some(at) } = windows.at(now) else { return None };
     let open = world.request_of(&run.run).is_some_and(crate::model::request::Request::is_open);
