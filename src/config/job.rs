@@ -12,7 +12,7 @@ use crate::model::commit::RefName;
 use crate::model::glob;
 use crate::model::job::{
     CatchUp, Every, EveryFrom, OnInterrupted, Overlap, Param, Retry, Sandbox, ScheduleDef, StepDef, Unchanged,
-    VerifyDef,
+    VerifyDef, Workspace,
 };
 use crate::model::name::{EnvironmentName, JobKey, JobName};
 use crate::model::schedule;
@@ -46,6 +46,7 @@ pub struct Draft {
     pub env: BTreeMap<String, EnvValue>,
     pub secrets: Vec<SecretName>,
     pub on_leak: Option<OnLeak>,
+    pub workspace: Option<Workspace>,
     pub user: Option<String>,
     pub timeout: Option<Seconds>,
     pub grace: Option<Seconds>,
@@ -99,6 +100,7 @@ pub fn read(key: JobKey, table: &Table, zone: &str, findings: &Findings) -> Draf
         env: get("env").map(|entry| steps::env(entry, true, f)).unwrap_or_default(),
         secrets: get("secrets").map(|entry| secrets(entry, f)).unwrap_or_default(),
         on_leak: get("on-leak").and_then(|entry| entry.word(f)),
+        workspace: get("workspace").and_then(|entry| entry.word(f)),
         user: get("user").and_then(|entry| user(entry, f)),
         timeout: get("timeout").and_then(|entry| above_zero(entry, f)),
         grace: get("grace").and_then(|entry| entry.span(f)),

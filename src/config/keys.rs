@@ -179,7 +179,7 @@ const JOB: &[Key] = &[
     ("secrets", Works),
     ("on-leak", Works),
     ("sandbox", Works),
-    ("workspace", NotYet("each run has a fresh one; HOME is kept, so caches in it work")),
+    ("workspace", Works),
     ("rollback", NotYet("start the job for an older commit with `shipbell run`")),
     ("ping-url", Works),
     ("commit-status", Works),
@@ -263,7 +263,7 @@ pub fn check(table: &Table, place: Place, first_header: Option<&Table>, findings
 }
 
 fn is_default(key: &str, text: &str) -> bool {
-    matches!((key, text), ("pulls", "none") | ("workspace", "fresh"))
+    matches!((key, text), ("pulls", "none"))
 }
 
 fn unknown(entry: &Entry, table: &Table, place: Place, first_header: Option<&Table>, findings: &Findings) {

@@ -12,7 +12,7 @@ use crate::model::catalog::{Job, Notify, Pipeline, PipelineState};
 use crate::model::glob::is_plain;
 use crate::model::job::{
     CatchUp, DEFINITION_FORMAT, Definition, EnvironmentPolicy, InitDef, OnInterrupted, Overlap, RefFilter, Retry,
-    Unchanged, Workspace,
+    Unchanged,
 };
 use crate::model::name::{EnvironmentName, JobName};
 use crate::model::time::Seconds;
@@ -120,7 +120,7 @@ fn definition(
         sandbox: job.sandbox.unwrap_or_default(),
         secrets: job.secrets.clone(),
         on_leak: job.on_leak.unwrap_or_default(),
-        workspace: Workspace::Fresh,
+        workspace: job.workspace.unwrap_or_default(),
         log_limit: job.limits.log.unwrap_or(LOG_BYTES),
         limits: job.limits.limits,
     }

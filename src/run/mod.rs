@@ -14,6 +14,8 @@ pub mod events;
 pub mod hold;
 /// Step 0.
 pub mod init;
+/// A workspace that is kept.
+pub mod kept;
 /// What the steps print.
 pub mod log;
 /// A run's log, read by offset.
@@ -184,7 +186,10 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
     let mut log = Log::begin(&dir, ticket.definition.log_limit, secrets.masker())?;
     // What a unit says stands in the journal: `journalctl -u` then tells the run's story.
     log.echo(ticket.unit.is_some());
-    let places = Places::of(&dir);
+    let mut places = Places::of(&dir);
+    if let Some(kept) = kept::place(&ticket) {
+        places.work = kept;
+    }
     let (doer, refusal) = match user::choose(&ticket.definition) {
         Ok(doer) => (doer, None),
         Err(why) => (user::Doer { name: String::new(), identity: None, warning: None }, Some(why)),
@@ -217,6 +222,7 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
         doer,
         refusal: refusal.or(lost),
         secrets,
+        kept: None,
         env,
         events,
         log,
@@ -251,6 +257,7 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
         verdict.worsen(Outcome::Failed, why, None);
     }
     bench.secrets.remove(&bench.dir);
+    kept::leave(bench);
     leaks(bench, &mut verdict);
     let end = if verdict.good() { String::new() } else { format!(": {}", verdict.reason) };
     bench.log.note(&format!("=== {}{}", verdict.outcome, end.replace('\n', "\n=== ")));

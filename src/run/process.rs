@@ -44,6 +44,8 @@ pub struct Bench {
     /// Why nobody can carry the steps out.
     pub refusal: Option<String>,
     pub secrets: Secrets,
+    /// Held as long as the kept workspace is ours.
+    pub kept: Option<Lock>,
     /// What every step sees.
     pub env: BTreeMap<String, String>,
     pub events: Events,

@@ -9,7 +9,7 @@ use crate::model::job::{StepDef, VerifyDef};
 use crate::model::run::{Outcome, StepEnd};
 use crate::model::ticket::Fact;
 use crate::run::process::{Bench, OnStop, Task};
-use crate::run::{artifacts, env, init, workspace};
+use crate::run::{artifacts, env, init, kept, workspace};
 
 /// What an `always` step without a timeout of its own has, in graces, once the run's time is over or
 /// somebody wants it to stop.
@@ -151,6 +151,7 @@ fn prepare(bench: &mut Bench) -> Result<(), StepEnd> {
     if let Some(why) = bench.refusal.clone() {
         return Err(refused(why));
     }
+    bench.kept = kept::take(bench)?;
     workspace::make_directories(bench).map_err(|error| refused(format!("the workspace cannot be made: {error}")))?;
     workspace::check_out(bench)?;
     artifacts::restore(bench).map_err(refused)?;

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use git2::build::CheckoutBuilder;
 use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions};
 
+use crate::model::commit::CommitId;
 use crate::model::run::StepEnd;
+use crate::run::kept;
 use crate::run::process::{Bench, OnStop, Task, plain};
 use crate::sys::files;
 
@@ -45,7 +47,7 @@ pub fn check_out(bench: &mut Bench) -> Result<(), StepEnd> {
     let (Some(commit), Some(mirror)) = (&order.commit, &order.mirror) else { return Ok(()) };
     let home = bench.places.temporary.join("git-home");
     let path = |path: &Path| path.as_os_str().to_owned();
-    let argv: Vec<OsString> = vec![
+    let mut argv: Vec<OsString> = vec![
         "/proc/self/exe".into(),
         "supervise".into(),
         CHECKOUT.into(),
@@ -53,12 +55,23 @@ pub fn check_out(bench: &mut Bench) -> Result<(), StepEnd> {
         path(mirror),
         commit.as_str().into(),
     ];
+    // Of a kept one: the commits whose files stand there, so that those which are no longer in it go.
+    let before = kept::commits(&bench.ticket);
+    argv.extend(before.iter().map(|commit| commit.as_str().into()));
+    let commit = commit.clone();
+    let both: Vec<CommitId> = before.into_iter().chain([commit.clone()]).collect();
+    let recorded = kept::record(&bench.ticket, &both);
+    recorded.map_err(|error| StepEnd::Refused(format!("the kept workspace cannot be used: {error}")))?;
     // No word of the host's or of the person's git configuration reaches it.
     let env = BTreeMap::from([("HOME".to_owned(), home.to_string_lossy().into_owned())]);
     let task = Task { argv, env, dir: bench.places.work.clone() };
     bench.log.forget_recent();
     match bench.carry_out(task, bench.deadline, OnStop::End) {
-        StepEnd::Exit(0) => Ok(()),
+        StepEnd::Exit(0) => {
+            // Without this record the next run looks for more than it would have to.
+            let _ = kept::record(&bench.ticket, &[commit]);
+            Ok(())
+        }
         end @ (StepEnd::TimedOut | StepEnd::Cancelled) => Err(end),
         end => {
             bench.log.take_in();
@@ -69,16 +82,19 @@ pub fn check_out(bench: &mut Bench) -> Result<(), StepEnd> {
     }
 }
 
-/// The child: `supervise --checkout WORK MIRROR COMMIT`. What it prints is for the log.
+/// The child: `supervise --checkout WORK MIRROR COMMIT BEFORE…`. What it prints is for the log.
 ///
 /// # Errors
 /// A text for people.
 pub fn child(arguments: &[OsString]) -> Result<Vec<String>, String> {
-    let [work, mirror, commit] = arguments else { return Err("usage: supervise --checkout WORK MIRROR COMMIT".into()) };
+    let [work, mirror, commit, before @ ..] = arguments else {
+        return Err("usage: supervise --checkout WORK MIRROR COMMIT BEFORE...".into());
+    };
+    let before: Vec<_> = before.iter().map(|commit| commit.to_string_lossy().into_owned()).collect();
     let commit = commit.to_string_lossy();
     trust_the_mirror().map_err(|error| format!("the workspace cannot be prepared: {error}"))?;
     let short: String = commit.chars().take(7).collect();
-    make(Path::new(work), Path::new(mirror), &commit).map_err(|failure| match failure {
+    make(Path::new(work), Path::new(mirror), &commit, &before).map_err(|failure| match failure {
         Failure::NoSuchCommit => format!(
             "commit {short} is not in the mirror\n\
              It may have been taken off its branch and pruned. A newer commit runs by itself; this one cannot."
@@ -113,7 +129,9 @@ fn trust_the_mirror() -> io::Result<()> {
     std::fs::write(home.join(".gitconfig"), "[safe]\n\tdirectory = *\n")
 }
 
-fn make(work: &Path, mirror: &Path, commit: &str) -> Result<Vec<String>, Failure> {
+fn make(work: &Path, mirror: &Path, commit: &str, before: &[String]) -> Result<Vec<String>, Failure> {
+    // What the last run made of it is not believed, neither its configuration nor its objects.
+    files::remove_tree(&work.join(".git"))?;
     let mut options = RepositoryInitOptions::new();
     options.external_template(false).no_reinit(true).initial_head("main");
     let repository = Repository::init_opts(work, &options)?;
@@ -135,9 +153,22 @@ fn make(work: &Path, mirror: &Path, commit: &str) -> Result<Vec<String>, Failure
     };
     let tags = tags_behind(&repository, &Repository::open(mirror)?, id)?;
     std::fs::write(git.join("packed-refs"), tags)?;
+    for commit in before.iter().filter_map(|commit| Oid::from_str(commit).ok()) {
+        let Ok(commit) = repository.find_commit(commit) else { continue };
+        // As if that commit were checked out: what it has and the new one has not goes, the same stays.
+        repository.set_head_detached(commit.id())?;
+        let mut index = repository.index()?;
+        index.read_tree(&commit.tree()?)?;
+        index.write()?;
+        put_files(&repository, &object)?;
+    }
     repository.set_head_detached(id)?;
-    repository.checkout_tree(&object, Some(CheckoutBuilder::new().force().disable_filters(true)))?;
+    put_files(&repository, &object)?;
     Ok(notes(&repository)?)
+}
+
+fn put_files(repository: &Repository, of: &git2::Object<'_>) -> Result<(), git2::Error> {
+    repository.checkout_tree(of, Some(CheckoutBuilder::new().force().disable_filters(true)))
 }
 
 /// The text of `packed-refs` with the mirror's tags on the commit and its ancestors.
