@@ -167,6 +167,10 @@ fn a_forecast_counts_days_marks_the_clock_and_finds_what_collides_or_overruns() 
             "[job.b{n}]\nschedule = \"30 3 * * *\"\ntimezone = \"Europe/Berlin\"\nsteps = \"true\"\n"
         ));
     }
+    jobs.push_str("[job.disk]\nschedule = [\"0 5 * * *\", \"0 6 * * *\"]\ntimezone = \"Europe/Berlin\"\npool = \"disk\"\nsteps = \"true\"\n");
+    jobs.push_str(
+        "[job.also]\nschedule = \"0 5 * * *\"\ntimezone = \"Europe/Berlin\"\npool = \"disk\"\nsteps = \"true\"\n",
+    );
     jobs.push_str("[job.often]\nschedule = \"*/10 * * * *\"\ntimezone = \"Europe/Berlin\"\nsteps = \"true\"\n");
     jobs.push_str("[job.held]\nschedule = \"0 12 * * *\"\nenvironment = \"prod\"\nsteps = \"true\"\n");
     jobs.push_str("[environment.prod]\napproval = \"none\"\nfreeze = \"2027-03-27..2027-03-28\"\ntimezone = \"UTC\"\n");
@@ -177,13 +181,16 @@ fn a_forecast_counts_days_marks_the_clock_and_finds_what_collides_or_overruns() 
     let zone = TimeZone::get("Europe/Berlin").unwrap();
     let view = view::forecast(&basis, &zone, scene.now, 3);
     let days: Vec<_> = view.days.iter().map(|day| (day.date.as_str(), day.due, day.held)).collect();
-    assert_eq!(days, [("2027-03-27", 151, 1), ("2027-03-28", 145, 1), ("2027-03-29", 151, 0)]);
+    assert_eq!(days, [("2027-03-27", 154, 1), ("2027-03-28", 148, 1), ("2027-03-29", 154, 0)]);
     assert_eq!(view.days[1].clock_change.as_deref(), Some("+1h at 02:00"));
     assert_eq!(view.days[1].hours[2..4], [0, 12], "the hour that does not exist has nothing");
     assert_eq!(view.days[0].frozen.len(), 1);
     assert_eq!((view.freezes.len(), view.freezes[0].to), (1, at("2027-03-29T00:00:00Z")));
     // Half past three: six jobs and the one of every ten minutes, for four slots.
     assert_eq!((view.collisions[0].jobs.len(), view.collisions[0].days), (7, 3));
+    // Two that want the one place of a pool; at six there is only one.
+    let pools: Vec<_> = view.collisions.iter().filter(|collision| collision.pool.is_some()).collect();
+    assert_eq!((pools.len(), pools[0].jobs.len(), pools[0].days, pools[0].places), (1, 2, 3, 1));
     let often = view.jobs.iter().find(|job| job.job.job.as_str() == "often").unwrap();
     assert!(often.overruns && often.interval == Some(Seconds::minutes(10)), "{often:?}");
     assert_eq!(view.days[0].load, Seconds::minutes(15 * 144));

@@ -69,7 +69,11 @@ pub(super) fn render(view: &ForecastView, screen: &Screen) -> String {
         let jobs = count(names.len() as u64, "job", "jobs");
         let days = count(collision.days, "day", "days");
         let at = collision.at.to_zoned(screen.zone.clone()).strftime("%H:%M").to_string();
-        let slots = count(u64::from(view.slots), "slot", "slots");
+        let places = u64::from(collision.places);
+        let slots = match &collision.pool {
+            Some(pool) => format!("{} of pool {pool}", count(places, "place", "places")),
+            None => count(places, "slot", "slots"),
+        };
         let names = cut(&names.join(", "), 120);
         notes.push(format!("{jobs} at {at} for {slots}, on {days} from {}: {names}", reader.when(collision.at)));
     }

@@ -148,7 +148,7 @@ pub struct ForecastJob {
     pub overruns: bool,
 }
 
-/// More jobs due at one time of day than there are slots.
+/// More jobs due at one time of day than there are places for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollisionView {
     /// The first time.
@@ -156,6 +156,11 @@ pub struct CollisionView {
     pub jobs: Vec<JobKey>,
     /// On so many days.
     pub days: u64,
+    /// The pool that all of them want; none: the slots.
+    #[serde(default)]
+    pub pool: Option<String>,
+    #[serde(default)]
+    pub places: u32,
 }
 
 /// A stretch in which an environment takes nothing.

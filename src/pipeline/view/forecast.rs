@@ -9,7 +9,7 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::model::catalog::{Catalog, PipelineState};
+use crate::model::catalog::{Catalog, PipelineState, Settings};
 use crate::model::job::{Definition, EnvironmentPolicy};
 use crate::model::name::{EnvironmentName, JobKey, PipelineName};
 use crate::model::pause::Pause;
@@ -79,7 +79,8 @@ pub fn forecast(basis: &Basis, zone: &TimeZone, now: Timestamp, days: u32) -> Fo
     }
     jobs.sort_by(|a, b| (b.due, &a.job).cmp(&(a.due, &b.job)));
     let freezes = freezes(&basis.catalog, now, tally.to);
-    let slots = basis.catalog.settings.slots;
+    let settings = &basis.catalog.settings;
+    let slots = settings.slots;
     tally.freeze(&freezes);
     ForecastView {
         schema: SCHEMA,
@@ -87,7 +88,7 @@ pub fn forecast(basis: &Basis, zone: &TimeZone, now: Timestamp, days: u32) -> Fo
         to: tally.to,
         zone: zone.iana_name().unwrap_or("local time").to_owned(),
         slots,
-        collisions: tally.collisions(slots),
+        collisions: tally.collisions(settings, &pools_of(&timed)),
         days: tally.days,
         jobs,
         freezes,
@@ -191,23 +192,49 @@ impl Tally {
         }
     }
 
-    /// Times of day at which the same jobs, more than `slots`, are due; the most of them first.
-    fn collisions(&self, slots: u32) -> Vec<CollisionView> {
-        let mut groups: BTreeMap<(jiff::civil::Time, &BTreeSet<JobKey>), (Timestamp, u64)> = BTreeMap::new();
+    /// Times of day at which the same jobs are due, more than there are slots, or than a pool that they
+    /// all want has places; the most of them first.
+    fn collisions(&self, settings: &Settings, pools: &BTreeMap<JobKey, Vec<String>>) -> Vec<CollisionView> {
+        type Group<'a> = (jiff::civil::Time, Option<&'a str>, BTreeSet<&'a JobKey>);
+        let mut groups: BTreeMap<Group<'_>, (Timestamp, u64)> = BTreeMap::new();
         for (at, jobs) in &self.minutes {
-            if jobs.len() > usize::try_from(slots).unwrap_or(usize::MAX) {
-                let time = self.zone.to_datetime(*at).time();
-                groups.entry((time, jobs)).or_insert((*at, 0)).1 += 1;
+            let mut wanted: BTreeMap<Option<&str>, BTreeSet<&JobKey>> = BTreeMap::new();
+            for job in jobs {
+                wanted.entry(None).or_default().insert(job);
+                for pool in pools.get(job).into_iter().flatten() {
+                    wanted.entry(Some(pool)).or_default().insert(job);
+                }
+            }
+            let time = self.zone.to_datetime(*at).time();
+            for (pool, jobs) in wanted {
+                if jobs.len() > places(settings, pool) {
+                    groups.entry((time, pool, jobs)).or_insert((*at, 0)).1 += 1;
+                }
             }
         }
-        let view = |((_, jobs), (at, days)): ((jiff::civil::Time, &BTreeSet<JobKey>), (Timestamp, u64))| {
-            CollisionView { at, jobs: jobs.iter().cloned().collect(), days }
+        let view = |((_, pool, jobs), (at, days)): (Group<'_>, (Timestamp, u64))| CollisionView {
+            at,
+            jobs: jobs.into_iter().cloned().collect(),
+            days,
+            pool: pool.map(str::to_owned),
+            places: u32::try_from(places(settings, pool)).unwrap_or(u32::MAX),
         };
         let mut found: Vec<CollisionView> = groups.into_iter().map(view).collect();
         found.sort_by_key(|collision| (std::cmp::Reverse(collision.jobs.len()), collision.at));
         found.truncate(COLLISIONS);
         found
     }
+}
+
+fn places(settings: &Settings, pool: Option<&str>) -> usize {
+    let places = pool.map_or(settings.slots, |pool| settings.places(pool));
+    usize::try_from(places).unwrap_or(usize::MAX)
+}
+
+/// What pools jobs want, their environment's among them.
+fn pools_of(timed: &[Arc<Definition>]) -> BTreeMap<JobKey, Vec<String>> {
+    let wants = timed.iter().filter(|definition| !definition.pools.is_empty());
+    wants.map(|definition| (definition.key.clone(), definition.pools.clone())).collect()
 }
 
 /// `+1h at 02:00`: how the clock is set on a day, and when by the old clock.
