@@ -9,6 +9,8 @@ mod perform;
 mod reload;
 mod turns;
 
+pub use boot::uses_units;
+
 use std::path::PathBuf;
 
 use crate::config::Trust;

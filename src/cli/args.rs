@@ -45,6 +45,12 @@ pub(super) enum Command {
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Which promises hold on this host, and what to do about those that do not
+    Doctor {
+        /// Exit status 1 also where a promise holds for less than it could
+        #[arg(long)]
+        strict: bool,
+    },
     /// Due times of jobs or job files, in UTC and local; nothing is run
     Simulate(SimulateArgs),
     /// The whole story in a temporary directory: a commit on its way to production

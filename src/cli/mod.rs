@@ -7,6 +7,7 @@ mod backfill;
 pub mod check;
 mod client;
 mod demo;
+mod doctor;
 mod exit;
 mod forecast;
 mod history;
@@ -64,6 +65,10 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Command::Check { files } => Ok(check::run(&layout, &files, args.json)),
         Command::Simulate(asked) => forecast::simulate(&layout, &Screen::stdout(), &asked, args.json),
         Command::Demo(how) => demo::demo(args.root, &how),
+        Command::Doctor { strict } => {
+            let context = Context { client: Client::new(&layout), screen: Screen::stdout(), json: args.json };
+            on_this_thread(doctor::doctor(&context, &layout, strict))
+        }
         Command::Import { from } => import::import(&layout, &from, args.json),
         Command::Daemon => daemon(layout),
         Command::Supervise { dir } => Ok(ExitCode::from(crate::run::main(&[dir.into_os_string()]))),

@@ -23,6 +23,7 @@ use crate::report::facts::ReadLog;
 use crate::report::token::Keys;
 use crate::source::{Mirrors, Poller, PollerHandle, Remotes, Target, Tools};
 use crate::store::Store;
+use crate::sys::cgroup::{DAEMON, Site};
 use crate::sys::{host, lock::Lock};
 use crate::web::Client;
 
@@ -64,7 +65,7 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
         read_log: read_log(&executor),
         keys: keys.clone(),
         credentials: Credentials::new(&layout.credentials()),
-        site: site(&catalog.settings, &address),
+        site: site(&catalog.settings, &address, &layout),
         sites: poller.sites().clone(),
     };
     tokio::spawn(http::serve_pages(pages, app.clone(), until(stopped.clone())));
@@ -97,8 +98,9 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
     })
 }
 
-fn site(settings: &Settings, address: &str) -> Arc<http::Site> {
-    let site = http::Site::new(&settings.public_url(), address, &host::hostname(), crate::clock::now());
+fn site(settings: &Settings, address: &str, layout: &Layout) -> Arc<http::Site> {
+    let mut site = http::Site::new(&settings.public_url(), address, &host::hostname(), crate::clock::now());
+    site.units = uses_units(layout);
     Arc::new(site)
 }
 
@@ -107,13 +109,31 @@ fn keys(layout: &Layout) -> Result<Arc<Keys>, Failure> {
     keys.map(Arc::new).map_err(|error| Failure::Other(error.to_string()))
 }
 
+/// Runs without a unit are held by control groups beside our own process, where the host lets us make
+/// any. A service stays where systemd put it, or it could not be started again while a run goes on.
+fn make_room() {
+    let site = Site::find();
+    if !site.is_service()
+        && let Err(error) = site.settle(DAEMON)
+    {
+        warn!("limits of jobs may not hold: no control group could be made for this process: {error}");
+    }
+}
+
+/// Whether runs are units here.
+#[must_use]
+pub fn uses_units(layout: &Layout) -> bool {
+    layout.root.is_none() && host::effective_uid() == 0 && systemd::is_booted()
+}
+
 /// Every run a unit of its own, where systemd runs this host and we are root's. Below a `--root` there
 /// may be several Shipbells, whose units would have the same names.
 fn executor(options: &Options) -> std::io::Result<Executor> {
     let (layout, binary) = (&options.layout, &options.binary);
     let secrets = layout.secrets();
     let (runs, executor, homes) = (&layout.runs_dir, &layout.executor_dir, layout.homes());
-    if layout.root.is_some() || host::effective_uid() != 0 || !systemd::is_booted() {
+    if !uses_units(layout) {
+        make_room();
         return Executor::new(runs, executor, &homes, &secrets, binary);
     }
     let covered = vec![layout.state_dir.clone(), layout.mirrors()];

@@ -25,10 +25,17 @@ impl Daemon {
     }
 
     pub(super) fn look_at_disk(&mut self) {
-        match host::free_bytes(self.state_dir()) {
-            Ok(free) => self.backlog.push(Event::DiskSeen { free }),
-            Err(error) => warn!("the free space of {} is not known: {error}", self.state_dir().display()),
+        let layout = &self.options.layout;
+        // They may be file systems of their own; the fullest one counts.
+        let places = [layout.state_dir.clone(), layout.runs_dir.clone(), layout.mirrors(), layout.homes()];
+        let mut least = None;
+        for place in &places {
+            match host::free_bytes(place) {
+                Ok(free) => least = Some(least.map_or(free, |least: u64| least.min(free))),
+                Err(error) => warn!("the free space of {} is not known: {error}", place.display()),
+            }
         }
+        self.backlog.extend(least.map(|free| Event::DiskSeen { free }));
     }
 
     fn backup(&self) {

@@ -62,7 +62,8 @@ pub fn routes() -> Router<App> {
         .route("/reload", post(reload))
         .route("/poll", post(poll))
         .merge(super::times::routes())
-        .merge(super::repos::routes());
+        .merge(super::repos::routes())
+        .merge(super::doctor::routes());
     Router::new().nest("/api/v1", api).fallback(nothing_here)
 }
 

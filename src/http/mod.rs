@@ -5,6 +5,7 @@
 pub mod api;
 mod approve;
 mod approve_page;
+pub mod doctor;
 mod guard;
 pub mod hooks;
 mod log_page;
@@ -68,6 +69,8 @@ pub struct Site {
     pub started_at: Timestamp,
     /// Values of `Host` that are answered.
     pub allowed_hosts: Vec<String>,
+    /// Every run is a unit of systemd.
+    pub units: bool,
 }
 
 impl Site {
@@ -80,6 +83,7 @@ impl Site {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at,
             allowed_hosts: guard::hosts(public_url, listen),
+            units: false,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Times are UTC, RFC 3339; zones and relative words are the printer's. Texts of commits and jobs
 //! are as strangers wrote them: make them safe at the edge. Builders are in `pipeline::view`.
 
+mod doctor;
 mod repos;
 mod times;
 
@@ -16,6 +17,7 @@ use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef}
 use crate::model::run::{Artifact, Attempt, Cause, Outcome, StepEnd, UsualUsage};
 use crate::model::time::{Seconds, Timestamp};
 
+pub use doctor::{CheckView, DoctorView, Standing};
 pub use repos::{RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState, TrialStep};
 pub use times::{
     BackfillOrder, BackfillView, CollisionView, DayView, DueState, DueView, FactView, ForecastJob, ForecastView,

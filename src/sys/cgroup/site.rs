@@ -133,6 +133,36 @@ impl Site {
         cage
     }
 
+    /// In words.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        match (&self.unified, self.legacy.is_empty()) {
+            (Some(_), true) => "version 2",
+            (Some(_), false) => "version 2, with limits of version 1",
+            (None, false) => "version 1",
+            (None, true) => "none",
+        }
+    }
+
+    /// What a unit of systemd with `Delegate=yes` will hold: what the host has at all.
+    #[must_use]
+    pub fn of_units() -> Guarantees {
+        let standing = standing::now();
+        let own = standing.unified.as_deref().into_iter().flat_map(Path::ancestors);
+        let tops: Vec<String> = own.map_while(|dir| fs::read_to_string(dir.join("cgroup.controllers")).ok()).collect();
+        let top = tops.last().map(String::as_str).unwrap_or_default();
+        let has = |controller: Controller| {
+            top.split_ascii_whitespace().any(|word| word == controller.word())
+                || standing.legacy.get(&controller).is_some_and(|dir| is_ours(dir))
+        };
+        Guarantees {
+            ending: if tops.is_empty() { Ending::Freeze } else { Ending::Kill },
+            memory: has(Controller::Memory),
+            tasks: has(Controller::Pids),
+            cpus: has(Controller::Cpu),
+        }
+    }
+
     /// What a group made here would hold. It is tried, with a group that is removed again.
     #[must_use]
     pub fn guarantees(&self) -> Guarantees {
@@ -151,7 +181,8 @@ impl Site {
 }
 
 /// Whether systemd manages this host's groups.
-fn is_booted() -> bool {
+#[must_use]
+pub fn is_booted() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
