@@ -3,6 +3,8 @@
 
 #[path = "rules/scene.rs"]
 mod scene;
+#[path = "rules/signed.rs"]
+mod signed;
 
 use scene::Scene;
 use shipbell::model::event::{Event, Refusal, Reply};

@@ -13,6 +13,8 @@ mod history;
 mod polling;
 #[path = "sources/servers.rs"]
 mod servers;
+#[path = "sources/signed.rs"]
+mod signed;
 #[path = "sources/world.rs"]
 mod world;
 

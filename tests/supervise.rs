@@ -61,7 +61,12 @@ fn a_supervisor_starts_fast() {
     let output = Command::new("bash").args(["-c", script]).current_dir(temp.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let commit = CommitId::new(String::from_utf8(output.stdout).unwrap().trim()).unwrap();
-    job.repo = Some(RepoDef { url: "https://example.org/a.git".into(), commits: Commits::Latest, history: false });
+    job.repo = Some(RepoDef {
+        url: "https://example.org/a.git".into(),
+        commits: Commits::Latest,
+        history: false,
+        signed_by: None,
+    });
     let times = (0..TRIES).map(|_| {
         let mut order = place.order(&job);
         order.commit = Some(commit.clone());

@@ -60,8 +60,12 @@ impl Repo {
 }
 
 fn with_repo(mut job: Definition) -> Definition {
-    job.repo =
-        Some(RepoDef { url: "https://example.org/team/app.git".into(), commits: Commits::Latest, history: false });
+    job.repo = Some(RepoDef {
+        url: "https://example.org/team/app.git".into(),
+        commits: Commits::Latest,
+        history: false,
+        signed_by: None,
+    });
     job.manual = false;
     job
 }
@@ -154,7 +158,7 @@ fn no_hook_filter_or_fsmonitor_of_a_commit_runs() {
 }
 
 #[test]
-fn submodules_are_left_empty_and_that_is_said() {
+fn submodules_and_lfs_are_refused_with_what_to_do() {
     let (place, temp, repo) = new();
     let inner = temp.path().join("inner");
     std::fs::create_dir(&inner).unwrap();
@@ -163,9 +167,20 @@ fn submodules_are_left_empty_and_that_is_said() {
     inner.commit(&[("x", "y")]);
     repo.git(&["submodule", "--quiet", "add", inner.dir.to_str().unwrap(), "third/party"]);
     let commit = repo.commit(&[("a", "b")]);
-    let end = run(&place, &with_repo(job(&["ls third/party | wc -l"])), &repo, &commit);
-    assert_eq!(end.finished().0, Outcome::Succeeded, "{}", end.log);
-    assert!(end.log.contains("=== submodules are left empty: third/party"), "{}", end.log);
+    let end = run(&place, &with_repo(job(&["echo started"])), &repo, &commit);
+    let why = refusal(&end);
+    assert!(why.contains("has a submodule (third/party)") && why.contains("git subtree add"), "{why}");
+    assert!(!end.log.contains("started"), "{}", end.log);
+
+    repo.git(&["rm", "-q", "-f", "third/party"]);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n";
+    let commit = repo.commit(&[("big.bin", pointer), ("docs/spec.txt", pointer)]);
+    let end = run(&place, &with_repo(job(&["echo started"])), &repo, &commit);
+    assert_eq!(end.finished().0, Outcome::Succeeded, "without the filter it is a text like any other: {}", end.log);
+    let commit = repo.commit(&[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")]);
+    let end = run(&place, &with_repo(job(&["echo started"])), &repo, &commit);
+    let why = refusal(&end);
+    assert!(why.contains("keeps big.bin in Git LFS") && why.contains("migrate export"), "{why}");
 }
 
 #[test]

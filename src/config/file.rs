@@ -8,7 +8,7 @@ use crate::config::job;
 use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake, Problem, Source, Spot};
 use crate::config::settings::{self, Shared, first_header};
-use crate::config::tree::{self, Data, Table};
+use crate::config::tree::{self, Data, Entry, Table};
 use crate::config::{Trust, load, resolve, safe, steps, url};
 use crate::model::catalog::{Pipeline, Repo};
 use crate::model::job::{Commits, Hash, InitDef, RefFilter, RepoDef};
@@ -66,7 +66,7 @@ fn read_table(name: &PipelineName, file: &Table, shared: &Shared, trust: &Trust,
     let header = first_header(file);
     keys::check(file, Place::File, header, f);
     let get = |name: &str| file.get(name);
-    let repo = get("repo").and_then(|entry| entry.table("[repo]", f)).and_then(|table| repo(table, header, f));
+    let repo = get("repo").and_then(|entry| entry.table("[repo]", f)).and_then(|table| repo(table, header, trust, f));
     let init = get("init").and_then(|entry| entry.table("[init]", f)).and_then(|table| init(table, header, trust, f));
     let own_defaults = get("defaults").and_then(|entry| entry.table("[defaults]", f));
     if let Some(defaults) = own_defaults {
@@ -122,7 +122,7 @@ fn read_table(name: &PipelineName, file: &Table, shared: &Shared, trust: &Trust,
     }
 }
 
-fn repo(table: &Table, header: Option<&Table>, f: &Findings) -> Option<RepoDraft> {
+fn repo(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> Option<RepoDraft> {
     keys::check(table, Place::Repo, header, f);
     let get = |name: &str| table.get(name);
     let url = match get("url") {
@@ -149,20 +149,51 @@ fn repo(table: &Table, header: Option<&Table>, f: &Findings) -> Option<RepoDraft
     let commits = get("commits").map_or(Some(Commits::Latest), |entry| entry.word(f));
     let history = get("history").map_or(Some(true), |entry| entry.flag(f));
     let paths = get("paths").and_then(|entry| job::globs(entry, f)).map(|(paths, _)| paths).unwrap_or_default();
+    let signed_by = get("signed-by").map(|entry| signers(entry, trust, f));
+    let signed_by = match signed_by {
+        Some(None) => return None,
+        Some(read) => read,
+        None => None,
+    };
+    let signers = signed_by.as_ref().map(|text| Hash::of(text.as_bytes()));
     let url = url?;
     let (names, branches_at) = branches.unzip();
     Some(RepoDraft {
         repo: Repo {
             url: url.clone(),
             credential,
+            signed_by: signed_by.map(Into::into),
             refs: RefFilter { branches: names, tags: Vec::new() },
             poll: poll?,
             quiet: quiet?,
         },
-        definition: RepoDef { url, commits: commits?, history: history? },
+        definition: RepoDef { url, commits: commits?, history: history?, signed_by: signers },
         paths,
         branches_at,
     })
+}
+
+/// The text of an allowed-signers file.
+fn signers(entry: &Entry, trust: &Trust, f: &Findings) -> Option<String> {
+    let path = PathBuf::from(entry.text(f)?);
+    if !path.is_absolute() {
+        entry.refuse("`signed-by` is an absolute path", "a file of allowed signers, see ssh-keygen(1)", f);
+        return None;
+    }
+    let text = match safe::read(&path, Some(trust)) {
+        Ok(text) => text,
+        Err(refusal) => {
+            let notes = refusal.notes(&path);
+            let mistake = Mistake::new(&entry.spot, refusal.headline("this file")).label(refusal.fact());
+            f.add(&notes.into_iter().fold(mistake, Mistake::note));
+            return None;
+        }
+    };
+    if text.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
+        entry.refuse("the file names nobody", "a line for each: MAIL namespaces=\"git\" ssh-ed25519 KEY", f);
+        return None;
+    }
+    Some(text)
 }
 
 fn init(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> Option<InitDef> {

@@ -124,7 +124,7 @@ const REPO: &[Key] = &[
     ("history", Works),
     ("credential", Works),
     ("pulls", NotYet("pull requests are not run")),
-    ("signed-by", NotYet("check the signature in a step: git verify-commit HEAD")),
+    ("signed-by", Works),
 ];
 
 const SETTINGS: &[Key] = &[

@@ -145,6 +145,9 @@ pub struct Repo {
     pub url: String,
     #[serde(default)]
     pub credential: Option<String>,
+    /// The text of the allowed-signers file, where commits must be signed.
+    #[serde(default)]
+    pub signed_by: Option<Arc<str>>,
     pub refs: RefFilter,
     pub poll: Seconds,
     pub quiet: Seconds,

@@ -196,6 +196,9 @@ pub struct Sighting {
     pub passed_over: bool,
     /// Whether the commit is still on the branch (false after a force-push took it off).
     pub on_branch: bool,
+    /// Why nothing runs for it: nobody who may has signed it.
+    #[serde(default)]
+    pub refused: Option<String>,
 }
 
 /// How `head` stands to `base`, as git says, and what lies between: immutable facts.

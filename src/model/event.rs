@@ -127,6 +127,8 @@ pub struct HeadSeen {
     pub between: Vec<CommitInfo>,
     /// Commits of earlier sightings of this ref that are no longer on it.
     pub gone: Vec<CommitId>,
+    /// Of these commits, those that must not run, and why.
+    pub refused: BTreeMap<CommitId, String>,
 }
 
 /// A person starts a job.

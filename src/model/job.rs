@@ -157,6 +157,9 @@ pub struct RepoDef {
     pub url: String,
     pub commits: Commits,
     pub history: bool,
+    /// Of the allowed signers, where commits must be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<Hash>,
 }
 
 /// Which branches and tags a job follows. A list of globs, `!` excludes; see [`crate::model::glob`].

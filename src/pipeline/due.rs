@@ -395,7 +395,8 @@ pub fn newest(world: &World, key: &JobKey, definition: &Definition) -> Result<Si
     let live = world.live.get(&key.pipeline).ok_or_else(none)?;
     let head = live.seen.as_ref().and_then(|seen| seen.head.as_ref());
     let rows = live.sightings.iter().filter(|(git_ref, _)| definition.refs.matches(git_ref, head));
-    let mut all: Vec<&Sighting> = rows.flat_map(|(_, row)| row).filter(|sighting| sighting.on_branch).collect();
+    let mut all: Vec<&Sighting> = rows.flat_map(|(_, row)| row).collect();
+    all.retain(|sighting| sighting.on_branch && sighting.refused.is_none());
     all.sort_by_key(|sighting| std::cmp::Reverse(sighting.number));
     if all.is_empty() {
         return Err(none());

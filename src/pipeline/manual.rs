@@ -71,6 +71,9 @@ fn choose(
         Some(sighting) if definition.deploys() && !definition.refs.matches(&sighting.git_ref, head) => {
             Err(format!("{key} deploys, and `{wanted}` is not among its branches"))
         }
+        Some(Sighting { refused: Some(why), commit, .. }) => {
+            Err(format!("nothing runs for {} of `{wanted}`: {why}", commit.id.short()))
+        }
         Some(sighting) => match upstream(draft.world, key, Some(&sighting.commit.id)) {
             Ok(_) => Ok(Some(sighting)),
             Err(job) => Err(format!("{} needs {job}, which is not green for {}", key, sighting.commit.id.short())),

@@ -48,33 +48,59 @@ fn head_seen(
     let tip = draft.live(name).and_then(|live| live.tip(&seen.git_ref)).map(|tip| tip.commit.id.clone());
     mark_off_branch(draft, name, seen);
     if tip.as_ref() == Some(&seen.commit.id) {
+        judge_again(draft, name, seen);
         return;
     }
     let runs = !first || draft.world.pipeline(name).is_some_and(|p| p.names_plainly(&seen.git_ref, head));
     if every && tip.is_some() && !seen.git_ref.is_tag() {
         for commit in &seen.between {
-            sighted(draft, name, &seen.git_ref, commit, runs);
+            sighted(draft, name, seen, commit, runs);
         }
     }
-    sighted(draft, name, &seen.git_ref, &seen.commit, runs);
-    if !every {
+    sighted(draft, name, seen, &seen.commit, runs);
+    // One that must not run takes nobody's place.
+    if !every && !seen.refused.contains_key(&seen.commit.id) {
         pass_over(draft, name, &seen.git_ref, &seen.commit);
     }
 }
 
-fn sighted(draft: &mut Draft<'_>, name: &PipelineName, git_ref: &RefName, commit: &CommitInfo, runs: bool) {
+fn sighted(draft: &mut Draft<'_>, name: &PipelineName, seen: &HeadSeen, commit: &CommitInfo, runs: bool) {
     let number = draft.live(name).map_or(0, |live| live.last_sighting) + 1;
+    let refused = seen.refused.get(&commit.id).cloned();
+    if let Some(why) = &refused {
+        note_refused(draft, name, &seen.git_ref, commit, why);
+    }
     draft.put(Change::SightingPut(Sighting {
         pipeline: name.clone(),
-        git_ref: git_ref.clone(),
+        git_ref: seen.git_ref.clone(),
         number,
         commit: commit.clone(),
         seen_at: draft.now,
-        runs,
+        runs: runs && refused.is_none(),
         begun: false,
         passed_over: false,
         on_branch: true,
+        refused,
     }));
+}
+
+fn note_refused(draft: &mut Draft<'_>, name: &PipelineName, git_ref: &RefName, commit: &CommitInfo, why: &str) {
+    let subject = format!("{name} {} {}", git_ref.short(), commit.id.short());
+    draft.note("refused", &subject, format!("nothing runs for it: {why}"));
+}
+
+/// The list of those who may sign has changed: a head that stands there is let in, or held.
+fn judge_again(draft: &mut Draft<'_>, name: &PipelineName, seen: &HeadSeen) {
+    let Some(tip) = draft.live(name).and_then(|live| live.tip(&seen.git_ref)).cloned() else { return };
+    let refused = seen.refused.get(&seen.commit.id).cloned();
+    if tip.refused == refused {
+        return;
+    }
+    if let Some(why) = &refused {
+        note_refused(draft, name, &seen.git_ref, &tip.commit, why);
+        skip_runs_of(draft, name, &seen.git_ref, Some(tip.number), why);
+    }
+    draft.put(Change::SightingPut(Sighting { runs: refused.is_none(), refused, ..tip }));
 }
 
 /// A force-push took commits off the branch: they are history, and no job picks them as newest.

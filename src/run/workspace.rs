@@ -99,6 +99,14 @@ pub fn child(arguments: &[OsString]) -> Result<Vec<String>, String> {
             "commit {short} is not in the mirror\n\
              It may have been taken off its branch and pruned. A newer commit runs by itself; this one cannot."
         ),
+        Failure::Submodule(path) => format!(
+            "commit {short} has a submodule ({path}), and submodules are not fetched\n\
+             Take it into the repository (git subtree add), or remove it and have a step clone what it needs."
+        ),
+        Failure::Lfs(path) => format!(
+            "commit {short} keeps {path} in Git LFS, which is not fetched: a step would find a pointer in its place\n\
+             Take the file into the repository (git lfs migrate export), or have a step download it from elsewhere."
+        ),
         Failure::Git(error) => format!("commit {short} could not be checked out: {}", error.message()),
         Failure::Io(error) => format!("commit {short} could not be checked out: {error}"),
     })
@@ -106,6 +114,9 @@ pub fn child(arguments: &[OsString]) -> Result<Vec<String>, String> {
 
 enum Failure {
     NoSuchCommit,
+    /// Its path, fit to be shown.
+    Submodule(String),
+    Lfs(String),
     Git(git2::Error),
     Io(io::Error),
 }
@@ -153,6 +164,7 @@ fn make(work: &Path, mirror: &Path, commit: &str, before: &[String]) -> Result<V
     };
     let tags = tags_behind(&repository, &Repository::open(mirror)?, id)?;
     std::fs::write(git.join("packed-refs"), tags)?;
+    refuse_what_is_elsewhere(&repository, id)?;
     for commit in before.iter().filter_map(|commit| Oid::from_str(commit).ok()) {
         let Ok(commit) = repository.find_commit(commit) else { continue };
         // As if that commit were checked out: what it has and the new one has not goes, the same stays.
@@ -164,12 +176,48 @@ fn make(work: &Path, mirror: &Path, commit: &str, before: &[String]) -> Result<V
     }
     repository.set_head_detached(id)?;
     put_files(&repository, &object)?;
-    Ok(notes(&repository)?)
+    Ok(Vec::new())
 }
 
 fn put_files(repository: &Repository, of: &git2::Object<'_>) -> Result<(), git2::Error> {
     repository.checkout_tree(of, Some(CheckoutBuilder::new().force().disable_filters(true)))
 }
+
+/// Submodules and Git LFS keep parts of a tree in other places, which nobody has approved and no mirror has.
+/// Built without them a commit would be something else than it says.
+fn refuse_what_is_elsewhere(repository: &Repository, commit: Oid) -> Result<(), Failure> {
+    let mut index = git2::Index::new()?;
+    index.read_tree(&repository.find_commit(commit)?.tree()?)?;
+    let named = |path: &[u8]| -> String {
+        String::from_utf8_lossy(path).chars().flat_map(char::escape_default).take(200).collect()
+    };
+    let (mut pointers, mut has_lfs) = (Vec::new(), false);
+    for entry in index.iter() {
+        if entry.mode == u32::from(git2::FileMode::Commit) {
+            return Err(Failure::Submodule(named(&entry.path)));
+        }
+        if entry.path.ends_with(b".gitattributes") {
+            let text = repository.find_blob(entry.id)?;
+            has_lfs |= text.content().windows(LFS_FILTER.len()).any(|window| window == LFS_FILTER);
+        }
+        pointers.push((entry.path, entry.id));
+    }
+    if !has_lfs {
+        return Ok(());
+    }
+    let odb = repository.odb()?;
+    for (path, id) in pointers {
+        let (size, kind) = odb.read_header(id)?;
+        if kind == ObjectType::Blob && size < LFS_POINTER_MAX && repository.find_blob(id)?.content().starts_with(LFS) {
+            return Err(Failure::Lfs(named(&path)));
+        }
+    }
+    Ok(())
+}
+
+const LFS_FILTER: &[u8] = b"filter=lfs";
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1";
+const LFS_POINTER_MAX: usize = 1024;
 
 /// The text of `packed-refs` with the mirror's tags on the commit and its ancestors.
 fn tags_behind(work: &Repository, mirror: &Repository, commit: Oid) -> Result<Vec<u8>, git2::Error> {
@@ -204,16 +252,4 @@ fn tags_behind(work: &Repository, mirror: &Repository, commit: Oid) -> Result<Ve
         }
     }
     Ok(text)
-}
-
-/// What a reader of the log should know about the workspace.
-fn notes(repository: &Repository) -> Result<Vec<String>, git2::Error> {
-    let index = repository.index()?;
-    let links = index.iter().filter(|entry| entry.mode == u32::from(git2::FileMode::Commit));
-    let paths: Vec<String> = links.map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect();
-    if paths.is_empty() {
-        return Ok(Vec::new());
-    }
-    let paths: String = paths.join(", ").chars().flat_map(char::escape_default).take(1000).collect();
-    Ok(vec![format!("submodules are left empty: {paths}")])
 }

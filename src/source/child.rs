@@ -187,6 +187,11 @@ async fn tail(mut reader: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     Ok(kept)
 }
 
+/// Where a program of the host is.
+pub(super) fn program(name: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file())
+}
+
 /// An absolute path lets the standard library use posix_spawn, which does not cost more when the
 /// daemon has grown.
 fn git() -> Result<&'static Path, SourceError> {
@@ -194,8 +199,7 @@ fn git() -> Result<&'static Path, SourceError> {
     if let Some(path) = GIT.get() {
         return Ok(path);
     }
-    let found = PATH.split(':').map(|dir| Path::new(dir).join("git")).find(|path| path.is_file());
-    let found = found.ok_or(SourceError::NoGit { path: PATH })?;
+    let found = program("git").ok_or(SourceError::NoGit { path: PATH })?;
     Ok(GIT.get_or_init(|| found))
 }
 

@@ -17,6 +17,7 @@ mod remote;
 mod remotes;
 mod scope;
 mod seed;
+mod signature;
 mod sites;
 mod smart;
 mod trial;

@@ -13,6 +13,7 @@ use super::origin;
 use super::remote::Remote;
 use super::remotes::Remotes;
 use super::scope::Scope;
+use super::signature;
 use crate::model::catalog::{Address, Pipeline};
 use crate::model::commit::{CommitId, RefName};
 use crate::model::event::{Event, HeadSeen, PollAnswer};
@@ -339,7 +340,9 @@ fn heads(
                 between = mirror.first_parents(last, &tip, BETWEEN_MAX)?;
             }
         }
-        heads.push(HeadSeen { git_ref: name.clone(), commit: mirror.commit(&tip)?, between, gone });
+        let seen =
+            HeadSeen { git_ref: name.clone(), commit: mirror.commit(&tip)?, between, gone, refused: BTreeMap::new() };
+        heads.push(judged(mirror, target, seen));
     }
     let told = |name: &RefName| heads.iter().any(|head| head.git_ref == *name);
     news |= target.known.keys().any(|name| watches(name) && !told(name));
@@ -347,6 +350,19 @@ fn heads(
 }
 
 const BETWEEN_MAX: usize = 200;
+
+/// Which of its commits nobody who may has signed.
+fn judged(mirror: &Mirror, target: &Target, mut seen: HeadSeen) -> HeadSeen {
+    if let Some(signers) = target.pipeline.repo.as_ref().and_then(|repo| repo.signed_by.as_deref()) {
+        let commits = seen.between.iter().chain([&seen.commit]);
+        let refused = commits.filter_map(|commit| {
+            let why = signature::refused(mirror, &seen.git_ref, &commit.id, signers)?;
+            Some((commit.id.clone(), why))
+        });
+        seen.refused = refused.collect();
+    }
+    seen
+}
 
 /// What the job file names plainly and the remote does not have.
 fn missing_names<'a>(pipeline: &'a Pipeline, remote: &Remote) -> BTreeSet<&'a str> {

@@ -224,7 +224,7 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
         let (mine, began) = (self.mine(), Instant::now());
         self.known.begins(&self.at);
         // Now and then all is looked at, whatever the remote says: somebody may have emptied the cache.
-        if self.looked.elapsed() >= LOOK_AGAIN {
+        if self.looked.elapsed() >= LOOK_AGAIN || self.is_changed() {
             (self.last, self.looked) = (None, began);
         }
         let looked = look(&self.known.tools, &self.at, &mine, DEADLINES, self.last.as_ref()).await;

@@ -81,6 +81,7 @@ mod tests {
             begun: false,
             passed_over: false,
             on_branch: true,
+            refused: None,
         })
     }
 

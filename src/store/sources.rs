@@ -78,6 +78,7 @@ pub fn put_sighting(db: &Connection, sighting: &Sighting) -> rusqlite::Result<()
             ("begun", &sighting.begun),
             ("passed_over", &sighting.passed_over),
             ("on_branch", &sighting.on_branch),
+            ("refused", &sighting.refused),
             ("gone", &false),
         ],
     )
@@ -109,6 +110,7 @@ fn sighting(row: &Row<'_>) -> rusqlite::Result<Sighting> {
         begun: row.get("begun")?,
         passed_over: row.get("passed_over")?,
         on_branch: row.get("on_branch")?,
+        refused: row.get("refused")?,
     })
 }
 

@@ -43,6 +43,8 @@ pub struct Scene {
     files: BTreeMap<CommitId, Vec<String>>,
     authors: BTreeMap<CommitId, String>,
     tips: BTreeMap<RefName, CommitId>,
+    /// What nobody who may has signed, and why it must not run.
+    pub refused: BTreeMap<CommitId, String>,
 }
 
 impl Scene {
@@ -62,6 +64,7 @@ impl Scene {
             files: BTreeMap::new(),
             authors: BTreeMap::new(),
             tips: BTreeMap::new(),
+            refused: BTreeMap::new(),
         };
         scene.load(text);
         scene
@@ -181,6 +184,10 @@ impl Scene {
         self.poll();
     }
 
+    pub fn tip(&self, branch: &str) -> CommitId {
+        self.tips[&RefName::branch(branch).unwrap()].clone()
+    }
+
     pub fn tag(&mut self, tag: &str, commit: &CommitId) {
         self.tips.insert(RefName::new(&format!("refs/tags/{tag}")).unwrap(), commit.clone());
         self.poll();
@@ -205,7 +212,13 @@ impl Scene {
             let since = tip.and_then(|tip| line.iter().position(|id| *id == tip));
             let between = since.map(|at| line[1.min(at)..at].iter().rev().map(|id| self.info(id)).collect());
             let gone = before.iter().map(|s| s.commit.id.clone()).filter(|id| !line.contains(id)).collect();
-            HeadSeen { git_ref: git_ref.clone(), commit: self.info(commit), between: between.unwrap_or_default(), gone }
+            HeadSeen {
+                git_ref: git_ref.clone(),
+                commit: self.info(commit),
+                between: between.unwrap_or_default(),
+                gone,
+                refused: self.refused.clone(),
+            }
         });
         let poll = PollAnswer { head: head.clone(), heads: heads.collect(), standings: Vec::new() };
         self.turn(vec![Event::Polled { pipeline: app(), poll }]);

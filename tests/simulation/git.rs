@@ -153,6 +153,7 @@ impl Git {
                 commit: self.nodes[*at].info.clone(),
                 between: row.last().map(|last| self.between(self.place(&last.commit.id), *at)).unwrap_or_default(),
                 gone: gone.filter(|id| !on_it.contains(&self.place(id))).collect(),
+                refused: BTreeMap::new(),
             }
         };
         let heads = watched.map(seen).collect();

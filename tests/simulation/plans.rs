@@ -237,6 +237,7 @@ impl Plan {
         let repo = definitions[0].repo.as_ref().map(|repo| Repo {
             url: repo.url.clone(),
             credential: None,
+            signed_by: None,
             refs: definitions[0].refs.clone(),
             poll: Seconds::minutes(1),
             quiet: Seconds(self.quiet),
@@ -294,7 +295,7 @@ fn policy(name: &str, approval: Option<Approval>) -> EnvironmentPolicy {
 fn base(key: shipbell::model::name::JobKey, url: Option<&str>, branches: &[&str]) -> Definition {
     Definition {
         v: DEFINITION_FORMAT,
-        repo: url.map(|url| RepoDef { url: url.into(), commits: Commits::Latest, history: false }),
+        repo: url.map(|url| RepoDef { url: url.into(), commits: Commits::Latest, history: false, signed_by: None }),
         refs: RefFilter { branches: Some(branches.iter().map(|b| (*b).to_owned()).collect()), tags: Vec::new() },
         schedule: Vec::new(),
         every: None,

@@ -139,6 +139,7 @@ pub fn pipeline(name: &str, url: &str, branches: &[&str], tags: &[&str]) -> Arc<
         repo: Some(Repo {
             url: url.to_owned(),
             credential: None,
+            signed_by: None,
             refs: RefFilter { branches, tags: list(tags) },
             poll: Seconds(60),
             quiet: Seconds(0),

@@ -245,6 +245,7 @@ impl Writer {
             begun: false,
             passed_over: self.random.one_in(2),
             on_branch: true,
+            refused: self.random.one_in(4).then(|| "it is not signed".to_owned()),
         })
     }
 

@@ -193,7 +193,13 @@ impl House {
     pub async fn push(&self, commit: CommitInfo) {
         self.stage.lock().unwrap().commits.push(commit.clone());
         let main = RefName::branch("main").unwrap();
-        let head = HeadSeen { git_ref: main.clone(), commit, between: Vec::new(), gone: Vec::new() };
+        let head = HeadSeen {
+            git_ref: main.clone(),
+            commit,
+            between: Vec::new(),
+            gone: Vec::new(),
+            refused: BTreeMap::default(),
+        };
         let poll = PollAnswer { head: Some(main), heads: vec![head], standings: Vec::new() };
         self.inbox().ask(Event::Polled { pipeline: PipelineName::new("open-im").unwrap(), poll }).await;
     }

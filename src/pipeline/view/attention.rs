@@ -166,6 +166,11 @@ fn sources(world: &World) -> Vec<AttentionView> {
             continue;
         }
         let Some(seen) = live.seen.as_ref().filter(|seen| seen.url == repo.url) else { continue };
+        for tip in live.sightings.values().filter_map(|row| row.last()) {
+            let Some(why) = &tip.refused else { continue };
+            let text = format!("{} of {} is not run: {why}", tip.commit.id.short(), tip.git_ref.short());
+            found.push(AttentionView { since: Some(tip.seen_at), ..one(AttentionKind::Source, name, text) });
+        }
         for branch in missing_branches(world, pipeline) {
             found.push(AttentionView {
                 since: Some(seen.at),

@@ -130,6 +130,9 @@ fn not_run(
 
 fn of_sighting(world: &World, sighting: &Sighting, fired: bool, now: Timestamp) -> String {
     let quiet = world.pipeline(&sighting.pipeline).and_then(|pipeline| pipeline.repo.as_ref()).map(|repo| repo.quiet);
+    if let Some(why) = &sighting.refused {
+        return format!("it is not run: {why}");
+    }
     if !sighting.runs {
         return "the branch or tag stood there when the repository was first seen".into();
     }

@@ -1,0 +1,99 @@
+//! Who signed a commit or tag: ssh signatures, checked with `ssh-keygen` against a list of allowed signers,
+//! by its exit status and never by its words. A good signature by a key outside the list counts as none.
+//! What an unsigned commit may do is the core's.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use git2::Oid;
+
+use super::child;
+use super::mirror::Mirror;
+use crate::model::commit::{CommitId, RefName};
+use crate::sys::memfile::MemFile;
+
+const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
+/// Names that one key may have in the list.
+const PRINCIPALS_MAX: usize = 16;
+
+/// What is signed, and the signature.
+struct Signed {
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+/// Why the commit, or the tag that names it, is not accepted; `None`: one of them is signed by somebody in
+/// `signers` (the text of an allowed-signers file).
+pub(super) fn refused(mirror: &Mirror, name: &RefName, commit: &CommitId, signers: &str) -> Option<String> {
+    if let Some(Ok(())) = of_tag(mirror, name, commit).map(|signed| check(&signed, signers)) {
+        return None;
+    }
+    match of_commit(mirror, commit).and_then(|signed| check(&signed, signers)) {
+        Ok(()) => None,
+        Err(why) => Some(why),
+    }
+}
+
+/// The signature of an annotated tag that stands at the commit.
+fn of_tag(mirror: &Mirror, name: &RefName, commit: &CommitId) -> Option<Signed> {
+    if !name.is_tag() {
+        return None;
+    }
+    let id = mirror.repo.refname_to_id(name.as_str()).ok()?;
+    let tag = mirror.repo.find_tag(id).ok()?;
+    // One that names another tag proves nothing of the commit behind that.
+    if tag.target_id().to_string() != commit.as_str() {
+        return None;
+    }
+    let odb = mirror.repo.odb().ok()?;
+    let raw = odb.read(id).ok()?.data().to_vec();
+    let at = raw.windows(BEGIN.len()).rposition(|window| window == BEGIN.as_bytes())?;
+    let (payload, signature) = raw.split_at_checked(at)?;
+    Some(Signed { payload: payload.to_vec(), signature: signature.to_vec() })
+}
+
+fn of_commit(mirror: &Mirror, commit: &CommitId) -> Result<Signed, String> {
+    let id = Oid::from_str(commit.as_str()).map_err(|error| error.message().to_owned())?;
+    match mirror.repo.extract_signature(&id, None) {
+        Ok((signature, payload)) => Ok(Signed { payload: payload.to_vec(), signature: signature.to_vec() }),
+        Err(_) => Err("it is not signed".into()),
+    }
+}
+
+fn check(signed: &Signed, signers: &str) -> Result<(), String> {
+    if !signed.signature.starts_with(BEGIN.as_bytes()) {
+        return Err("it is signed, but not by an ssh key: only those are checked".into());
+    }
+    let failed = |error: io::Error| format!("its signature could not be checked: {error}");
+    let signature = MemFile::new(&signed.signature).map_err(failed)?;
+    let list = MemFile::new(signers.as_bytes()).map_err(failed)?;
+    let find = ["-Y", "find-principals"].map(Into::into);
+    let (found, names) = keygen(&find, &list.path(), &signature.path(), &[]).map_err(failed)?;
+    if !found {
+        return Err("it is signed by a key that is not among the allowed signers".into());
+    }
+    let names = String::from_utf8_lossy(&names).into_owned();
+    for name in names.lines().filter(|name| !name.is_empty()).take(PRINCIPALS_MAX) {
+        let verify = ["-Y", "verify", "-n", "git", "-I", name].map(Into::into);
+        let (good, _) = keygen(&verify, &list.path(), &signature.path(), &signed.payload).map_err(failed)?;
+        if good {
+            return Ok(());
+        }
+    }
+    Err("its signature is not good: what was signed is something else, or the key may not sign for git".into())
+}
+
+/// Whether it says yes, and what it prints.
+fn keygen(what: &[String], list: &Path, signature: &Path, input: &[u8]) -> io::Result<(bool, Vec<u8>)> {
+    let program: PathBuf = child::program("ssh-keygen").ok_or(io::ErrorKind::NotFound)?;
+    let mut command = Command::new(program);
+    command.env_clear().env("LC_ALL", "C").args(what).arg("-f").arg(list).arg("-s").arg(signature);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that has seen enough closes its end.
+        let _ = stdin.write_all(input);
+    }
+    let output = child.wait_with_output()?;
+    Ok((output.status.success(), output.stdout))
+}
