@@ -5,7 +5,7 @@ SHIPBELL_SEEDS ?= 20000
 # How long `make fuzz` looks.
 SHIPBELL_FUZZ_SECONDS ?= 60
 
-.PHONY: help build test check lint demo sim bench bench-clock fuzz
+.PHONY: help build test check lint demo sim bench bench-clock bench-sources fuzz
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,8 +39,11 @@ bench: ## what a commit's way costs, beside floors; figures are in docs/performa
 bench-clock: ## what the clock costs, beside floors and peers; PARTS="start crowd all rest files ledger"
 	$(CARGO) bench --locked --bench clock -- $(PARTS)
 
+bench-sources: ## what looking at repositories costs, beside git, libgit2 and Buildbot's call; PARTS="poll many push"
+	$(CARGO) bench --locked --bench sources -- $(PARTS)
+
 fuzz: ## random texts as schedules, imports and web hooks, guided by coverage; needs cargo-fuzz and a nightly toolchain
 	@command -v cargo-fuzz >/dev/null || { echo "make fuzz: cargo-fuzz is missing: cargo install cargo-fuzz," \
 	  "rustup toolchain install nightly. (make test has a short form that needs neither.)" >&2; exit 1; }
-	cd fuzz && for target in schedule importers hook; do \
+	cd fuzz && for target in schedule importers hook ls_refs urls refs; do \
 	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SHIPBELL_FUZZ_SECONDS) || exit 1; done

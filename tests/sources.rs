@@ -11,6 +11,8 @@ mod faults;
 mod history;
 #[path = "sources/polling.rs"]
 mod polling;
+#[path = "sources/probe.rs"]
+mod probe;
 #[path = "sources/servers.rs"]
 mod servers;
 #[path = "sources/signed.rs"]
@@ -286,4 +288,21 @@ async fn two_pipelines_of_one_url_are_told_apart() {
     assert_eq!(said, ["a polled 1", "b polled 0", "b failed"]);
     assert!(world.mirror().has(&id(one)));
     assert!(!world.mirror().has(&id(Oid::from_str(&"1".repeat(40)).unwrap())));
+}
+
+proptest::proptest! {
+    /// The short form of `make fuzz`.
+    #[test]
+    fn any_answer_address_and_name_is_read_or_refused(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        line in "([0-9a-f]{40}|unborn|x) (HEAD|refs/(heads|tags|pull)/[-a.~@{/b:]{1,9})( symref-target:refs/heads/[ab]| peeled:[0-9a-f]{40})?\n",
+        url in "((https?|ssh|file|ext|git)(://|::))?([-a-z+]{0,4}@)?(-?[a-z.]{0,5}|\\[[0-9a:]{1,5}\\])(:[0-9]{0,6})?[:/]?[-/a.:@]{0,9}",
+        name in "refs/(heads|tags)/[-a./@{b~^: ]{0,12}",
+    ) {
+        probe::answer(&bytes);
+        probe::lines(&bytes);
+        probe::lines(line.as_bytes());
+        probe::url(&url);
+        probe::ref_name(&name);
+    }
 }

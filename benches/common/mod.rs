@@ -62,7 +62,7 @@ pub fn timed(times: usize, mut deed: impl FnMut()) -> Times {
 }
 
 /// Hundredths of a second that children which were waited for have used.
-fn children_cpu() -> u64 {
+pub fn children_cpu() -> u64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let stat = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     stat.split_whitespace().skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()

@@ -1,6 +1,6 @@
 //! A job file as a whole: `[repo]`, `[init]`, its jobs with the defaults under them, its environments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::environment;
@@ -173,6 +173,19 @@ fn repo(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> O
     })
 }
 
+/// The text of a file that a job file names.
+fn named_file(entry: &Entry, path: &Path, trust: &Trust, f: &Findings) -> Option<String> {
+    match safe::read(path, Some(trust)) {
+        Ok(text) => Some(text),
+        Err(refusal) => {
+            let notes = refusal.notes(path);
+            let mistake = Mistake::new(&entry.spot, refusal.headline("this file")).label(refusal.fact());
+            f.add(&notes.into_iter().fold(mistake, Mistake::note));
+            None
+        }
+    }
+}
+
 /// The text of an allowed-signers file.
 fn signers(entry: &Entry, trust: &Trust, f: &Findings) -> Option<String> {
     let path = PathBuf::from(entry.text(f)?);
@@ -180,15 +193,7 @@ fn signers(entry: &Entry, trust: &Trust, f: &Findings) -> Option<String> {
         entry.refuse("`signed-by` is an absolute path", "a file of allowed signers, see ssh-keygen(1)", f);
         return None;
     }
-    let text = match safe::read(&path, Some(trust)) {
-        Ok(text) => text,
-        Err(refusal) => {
-            let notes = refusal.notes(&path);
-            let mistake = Mistake::new(&entry.spot, refusal.headline("this file")).label(refusal.fact());
-            f.add(&notes.into_iter().fold(mistake, Mistake::note));
-            return None;
-        }
-    };
+    let text = named_file(entry, &path, trust, f)?;
     if text.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
         entry.refuse("the file names nobody", "a line for each: MAIL namespaces=\"git\" ssh-ed25519 KEY", f);
         return None;
@@ -213,15 +218,7 @@ fn init(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> O
             entry.refuse("`source` is an absolute path", "a file of the repository is named by `config`", f);
             return None;
         }
-        let text = match safe::read(&path, Some(trust)) {
-            Ok(text) => text,
-            Err(refusal) => {
-                let notes = refusal.notes(&path);
-                let mistake = Mistake::new(&entry.spot, refusal.headline("this file")).label(refusal.fact());
-                f.add(&notes.into_iter().fold(mistake, Mistake::note));
-                return None;
-            }
-        };
+        let text = named_file(entry, &path, trust, f)?;
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
             let place = format!("line {}, column {}", error.line(), error.column());
             entry.refuse("the file is no valid JSON", format!("{place}: {error}"), f);

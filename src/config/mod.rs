@@ -21,7 +21,7 @@ mod steps;
 mod syntax;
 mod telling;
 mod tree;
-mod url;
+pub mod url;
 
 pub use keys::is_job_key;
 pub use layout::Layout;

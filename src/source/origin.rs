@@ -35,6 +35,14 @@ pub(super) struct Origin {
     pub(super) place: String,
 }
 
+/// Whether a URL is asked at all.
+///
+/// # Errors
+/// What is wrong with it and what is allowed.
+pub fn check(url: &str) -> Result<(), SourceError> {
+    Origin::parse(url).map(drop)
+}
+
 const URL_MAX: usize = 2048;
 
 impl Origin {

@@ -31,13 +31,12 @@ impl Scope {
     /// What these pipelines follow.
     #[must_use]
     pub fn of<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>) -> Self {
-        let mut prefixes = BTreeSet::new();
-        for pipeline in pipelines {
-            for filter in pipeline.filters() {
-                prefixes.extend(of_filter(filter));
-            }
-        }
-        let mut scope = Self { prefixes };
+        Self::of_filters(pipelines.into_iter().flat_map(Pipeline::filters))
+    }
+
+    /// What these filters let in.
+    pub fn of_filters<'a>(filters: impl IntoIterator<Item = &'a RefFilter>) -> Self {
+        let mut scope = Self { prefixes: filters.into_iter().flat_map(of_filter).collect() };
         scope.reduce();
         scope
     }

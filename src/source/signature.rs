@@ -29,10 +29,7 @@ pub(super) fn refused(mirror: &Mirror, name: &RefName, commit: &CommitId, signer
     if let Some(Ok(())) = of_tag(mirror, name, commit).map(|signed| check(&signed, signers)) {
         return None;
     }
-    match of_commit(mirror, commit).and_then(|signed| check(&signed, signers)) {
-        Ok(()) => None,
-        Err(why) => Some(why),
-    }
+    of_commit(mirror, commit).and_then(|signed| check(&signed, signers)).err()
 }
 
 /// The signature of an annotated tag that stands at the commit.
