@@ -106,7 +106,7 @@ fn poll() {
             (
                 "git fetch --no-tags URL main",
                 cost(server.port, 20, &|url| {
-                    git(&["--git-dir", &clone, "fetch", "-q", "--no-tags", url, "refs/heads/main"])
+                    git(&["--git-dir", &clone, "fetch", "-q", "--no-tags", url, "refs/heads/main"]);
                 }),
             ),
             ("libgit2", cost(server.port, times.min(50), &libgit2)),
