@@ -47,7 +47,7 @@ async fn the_first_page_shows_what_needs_a_person_and_how_every_job_stands() {
 async fn a_run_shows_its_steps_its_cause_and_its_end() {
     let house = story().await;
     let test = house.get("/open-im/test/1").await;
-    for words in ["open-im/test#1", "✓ ok", "make test", "/open-im/test/1/log#step-1", "3f9d0aa", "cpu 9s", web::LIVE]
+    for words in ["open-im/test#1", "✓ ok", "make test", "/open-im/test/1/log#step-1", "3f9d0aa", "cpu 9.0s", web::LIVE]
     {
         assert!(test.body.contains(words), "{words} is not in {}", test.body);
     }
@@ -121,7 +121,11 @@ async fn what_a_job_prints_stays_text_and_fits_a_page() {
     for bad in ["<script", "<img", "\u{1b}", "\u{202e}", "\u{7}"] {
         assert!(!page.body.contains(bad), "{bad:?}");
     }
-    assert!(page.body.contains("&lt;script&gt;alert(1)&lt;/script&gt;red \u{fffd}\u{fffd}  &lt;/pre&gt;"));
+    assert!(
+        page.body.contains(
+            "&lt;script&gt;alert(1)&lt;/script&gt;<b class=\"c1 thin\">red</b> \u{fffd}\u{fffd}  &lt;/pre&gt;"
+        )
+    );
     assert!(
         page.body.contains("THE END") && page.body.contains("bytes are left out here") && page.body.len() < 120_000
     );
