@@ -7,7 +7,10 @@ use shipbell::report::message::{self, StaleFacts};
 use crate::web::{self, at};
 use crate::{frame, snapshot};
 
-fn backup(number: u32, end: &str, how: Option<(Outcome, &str, Option<(u32, &str)>)>) -> Run {
+/// How a run ended: its reason, and the step.
+type Ending<'a> = (Outcome, &'a str, Option<(u32, &'a str)>);
+
+fn backup(number: u32, end: &str, how: Option<Ending<'_>>) -> Run {
     Run { commit: None, ..web::run(&format!("host/backup#{number}"), end, how) }
 }
 
