@@ -5,7 +5,7 @@ SHIPBELL_SEEDS ?= 20000
 # How long `make fuzz` looks.
 SHIPBELL_FUZZ_SECONDS ?= 60
 
-.PHONY: help build test check lint demo sim bench bench-clock bench-sources fuzz
+.PHONY: help build test check lint demo sim bench bench-clock bench-runs bench-sources fuzz
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,9 @@ bench: ## what a commit's way costs, beside floors; figures are in docs/performa
 
 bench-clock: ## what the clock costs, beside floors and peers; PARTS="start crowd all rest files ledger"
 	$(CARGO) bench --locked --bench clock -- $(PARTS)
+
+bench-runs: ## what runs cost: rate by slots, launch to first step, floods, 16 busy ones; beside floors
+	$(CARGO) bench --locked --bench runs
 
 bench-sources: ## what looking at repositories costs, beside git, libgit2 and Buildbot's call; PARTS="poll many push"
 	$(CARGO) bench --locked --bench sources -- $(PARTS)

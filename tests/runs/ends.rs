@@ -134,6 +134,33 @@ fn a_closed_output_does_not_end_a_step_and_a_held_one_does_not_keep_it() {
     assert_eq!(place::alive_in(&end.dir), Vec::<u32>::new());
 }
 
+/// As in a unit: nobody else is in the supervisor's group, so the steps have their own leaf in it.
+#[test]
+fn a_supervisor_alone_in_its_group_keeps_the_steps_beside_itself() {
+    let v2 = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+    let Some(top) = v2.into_iter().find(|dir| dir.join("cgroup.controllers").exists()) else { return };
+    if shipbell::sys::host::effective_uid() != 0 || Path::new("/run/systemd/system").exists() {
+        println!("groups at the top are not ours here");
+        return;
+    }
+    let place = Place::new();
+    let order = place.order(&job(&["echo on; sleep 100", "echo cleaned"]));
+    let dir = place.prepare(&order);
+    let group = top.join(format!("test-{}", std::process::id()));
+    std::fs::create_dir(&group).unwrap();
+    let script = "echo $$ > \"$2/cgroup.procs\"; exec \"$0\" supervise \"$1\"";
+    let mut child = Command::new("sh").args(["-c", script, BINARY]).arg(&dir).arg(&group).spawn().unwrap();
+    place.wait_for(&order.run, "on");
+    let members = |leaf: &str| std::fs::read_to_string(group.join(leaf)).unwrap_or_default().lines().count();
+    assert!(members("steps/cgroup.procs") > 0, "the step is in its leaf");
+    assert_eq!(members("cgroup.procs") + members("supervisor/cgroup.procs"), 1, "and their supervisor beside them");
+    place::signal(child.id(), "TERM");
+    assert!(child.wait().unwrap().success());
+    assert!(!group.join("steps").exists(), "it goes with the run");
+    let _ = std::fs::remove_dir(group.join("supervisor"));
+    std::fs::remove_dir(&group).unwrap();
+}
+
 /// What hides from a look through /proc does not hide from its group.
 #[test]
 fn a_killed_supervisors_group_ends_what_hides() {

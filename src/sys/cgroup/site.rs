@@ -106,7 +106,7 @@ impl Site {
         let mut cage = Cage::default();
         if let Some(base) = &self.unified {
             switch_on(base);
-            cage.unified = make_group(base, name).ok();
+            cage.unified = make_group(base, name).ok().filter(|dir| may_be_entered(dir));
         }
         let has_v2 = |cage: &Cage, file: &str| cage.unified.as_ref().is_some_and(|dir| dir.join(file).exists());
         let mut wanted = Vec::new();
@@ -226,8 +226,13 @@ fn missing(base: &Path) -> Vec<&'static str> {
     ["memory", "pids", "cpu"].into_iter().filter(|word| has(&there, word) && !has(&on, word)).collect()
 }
 
-/// One by one, as one that is refused would take the others along.
+/// One by one, as one that is refused would take the others along. Not while a process is in `base`: the
+/// kernel would refuse memory, but take cpu and pids and then let nobody into groups below it.
 fn switch_on(base: &Path) {
+    let is_root = !base.join("cgroup.type").exists();
+    if !is_root && fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|text| !text.is_empty()) {
+        return;
+    }
     for word in missing(base) {
         let _ = fs::write(base.join("cgroup.subtree_control"), format!("+{word}"));
     }
@@ -238,6 +243,16 @@ fn make_dir(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Below a group of threads a group holds no processes; then it goes again.
+fn may_be_entered(dir: &Path) -> bool {
+    let kind = fs::read_to_string(dir.join("cgroup.type")).unwrap_or_default();
+    let good = matches!(kind.trim(), "domain" | "domain threaded");
+    if !good {
+        let _ = fs::remove_dir(dir);
+    }
+    good
 }
 
 /// A new group, so surely an empty one.

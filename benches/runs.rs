@@ -1,0 +1,145 @@
+//! What runs cost (`make bench-runs`): durable runs a second at 1, 4 and 16 slots beside bare spawns, launch
+//! to the first step's exec, the same from a process with 200 MiB of its own, capture of a flood, and
+//! what 16 busy runs cost the daemon. Each stands beside a floor of the same run.
+
+mod common;
+#[allow(dead_code, reason = "shared with benches/clock.rs, which asks for the rest")]
+#[path = "common/host.rs"]
+mod host;
+#[allow(dead_code, reason = "shared with tests/runs.rs, which asks for the rest")]
+#[path = "../tests/runs/place.rs"]
+mod place;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Times, Usage, head, machine, millis, row, wall};
+use host::{Host, time_of};
+use place::Place;
+use shipbell::model::run::Outcome;
+
+/// Runs of one measurement of the rate.
+const RUNS: usize = 400;
+const TIMES: usize = 40;
+const FLOOD: u64 = 512 << 20;
+
+fn main() {
+    if cfg!(debug_assertions) {
+        println!("this is not a release build: its figures mean nothing");
+    }
+    machine();
+    rates();
+    launches();
+    flood();
+    busy();
+}
+
+/// `sh -c true` started and waited for, by so many at a time: a second.
+fn floor(at_once: usize) -> f64 {
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                for _ in 0..RUNS / at_once {
+                    let status = Command::new("sh").args(["-c", "true"]).stdin(Stdio::null()).status();
+                    assert!(status.expect("sh").success());
+                }
+            });
+        }
+    });
+    RUNS as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// All jobs are due at one instant; every end is a transaction that is on disk.
+fn rates() {
+    head("slots | durable runs/s of `true` | bare spawn + reap of `sh -c true`/s | share of the floor");
+    for slots in [1, 4, 16] {
+        let mut host = Host::new(RUNS, |_, _| "every = \"1h\"\nsteps = \"true\"".into());
+        host.change_settings(&format!("slots = {slots}"));
+        let due = wall() + 3_000_000_000;
+        host.make_due(Duration::from_secs(3600), |_| due);
+        host.start();
+        let all = host.wait_for("all runs over", |log| {
+            let ends: Vec<i128> = log.lines().filter(|line| line.contains(" finished p")).filter_map(time_of).collect();
+            let first = log.lines().find(|line| line.contains(" starts, attempt 1")).and_then(time_of)?;
+            (ends.len() >= RUNS).then(|| millis(first, ends.into_iter().max().unwrap_or(first)))
+        });
+        host.stop();
+        let (rate, bare) = (RUNS as f64 * 1000.0 / all, floor(slots));
+        row(&[&slots.to_string(), &format!("{rate:.0}"), &format!("{bare:.0}"), &format!("{:.2}", rate / bare)]);
+    }
+}
+
+/// From the executor's start of an attempt without repository to the first step's exec.
+fn launches() {
+    head("launch requested to the first step's `date` | ");
+    let place = Place::new();
+    row(&["as it is", &launch_times(&place).told()]);
+    let ballast: Vec<u8> = (0..=u8::MAX).cycle().take(200 << 20).collect();
+    row(&["from a process with 200 MiB", &launch_times(&place).told()]);
+    assert!(!std::hint::black_box(ballast).is_empty());
+    let mut limited = place::job(&["date +%s%N"]);
+    limited.limits.memory = Some(1 << 30);
+    row(&["with limits.memory", &times_of(&place, &limited).told()]);
+    let date = common::timed(TIMES, || {
+        let output = Command::new("date").arg("+%s%N").stdin(Stdio::null()).output();
+        assert!(output.is_ok_and(|output| output.status.success()));
+    });
+    row(&["`date` itself, start to end", &date.told()]);
+}
+
+fn launch_times(place: &Place) -> Times {
+    times_of(place, &place::job(&["date +%s%N"]))
+}
+
+fn times_of(place: &Place, job: &shipbell::model::job::Definition) -> Times {
+    let one = |_| {
+        let asked = wall();
+        let run = place.start(job);
+        let end = place.wait(&run);
+        assert_eq!(end.finished().0, Outcome::Succeeded, "{}", end.log);
+        let said = end.log.lines().find_map(|line| line.parse::<i128>().ok()).expect("a time");
+        millis(asked, said)
+    };
+    Times::new((0..TIMES).map(one).collect())
+}
+
+fn flood() {
+    head("512 MiB printed | MiB/s | most memory of who reads");
+    let place = Place::new();
+    let begin = Instant::now();
+    let run = place.start(&place::job(&[&format!("head -c {FLOOD} /dev/zero")]));
+    let peak = place.peak_memory_until_over(&run);
+    let captured = FLOOD as f64 / f64::from(1 << 20) / begin.elapsed().as_secs_f64();
+    let temp = tempfile::tempdir().expect("a directory");
+    let begin = Instant::now();
+    let text = format!("head -c {FLOOD} /dev/zero | cat > {}", temp.path().join("file").display());
+    assert!(Command::new("sh").args(["-c", &text]).status().is_ok_and(|status| status.success()));
+    let bare = FLOOD as f64 / f64::from(1 << 20) / begin.elapsed().as_secs_f64();
+    row(&["by a supervisor, 64 MiB kept", &format!("{captured:.0}"), &common::mib(peak)]);
+    row(&["`cat > file`", &format!("{bare:.0}"), "-"]);
+    row(&["share of the floor", &format!("{:.2}", captured / bare), "-"]);
+}
+
+/// Sixteen runs that print ten lines a second, looked at from beside.
+fn busy() {
+    const SPAN: Duration = Duration::from_secs(10);
+    head("16 busy runs | of a core | wake-ups/s");
+    let step = "steps = \"for n in $(seq 200); do echo line $n; sleep 0.1; done\"";
+    let mut host = Host::new(16, |_, _: &Path| format!("every = \"1h\"\n{step}"));
+    let due = wall() + 2_000_000_000;
+    host.make_due(Duration::from_secs(3600), |_| due);
+    host.start();
+    host.wait_for("all to run", |log| (log.matches(" starts, attempt 1").count() >= 16).then_some(()));
+    std::thread::sleep(Duration::from_secs(2));
+    let before = Usage::of(host.pid());
+    std::thread::sleep(SPAN);
+    let spent = Usage::of(host.pid()).since(before);
+    let share = spent.cpu.as_secs_f64() / SPAN.as_secs_f64() * 100.0;
+    row(&["the daemon", &format!("{share:.2} %"), &format!("{:.0}", spent.wakes as f64 / SPAN.as_secs_f64())]);
+    for number in 0..16 {
+        host.run(&["cancel", &format!("p{number}/j")]);
+    }
+    host.wait_for("their ends", |log| (log.matches(" finished p").count() >= 16).then_some(()));
+}
