@@ -7,6 +7,8 @@ mod support;
 mod bad;
 #[path = "path/browser.rs"]
 mod browser;
+#[path = "path/repos.rs"]
+mod repos;
 
 use support::origin::Origin;
 use support::robot::Robot;
