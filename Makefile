@@ -2,10 +2,12 @@
 CARGO ?= cargo
 # Seeds of the long simulation (make sim); the suite itself runs a few hundred.
 SHIPBELL_SEEDS ?= 20000
+# Kills of the long storm (make storm); the suite's has a few dozen.
+SHIPBELL_STORM ?= 500
 # How long `make fuzz` looks.
 SHIPBELL_FUZZ_SECONDS ?= 60
 
-.PHONY: help build test check lint demo sim bench bench-clock bench-runs bench-sources fuzz
+.PHONY: help build test check lint demo sim storm bench bench-clock bench-runs bench-sources fuzz
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,6 +34,10 @@ demo: ## the whole story in a temporary directory: commit, tests, staging, mail,
 sim: ## the long simulation; SHIPBELL_SEEDS=N sets its length
 	SHIPBELL_SEEDS=$(SHIPBELL_SEEDS) $(CARGO) test --release --locked --test simulation -- --nocapture
 	SHIPBELL_YEARS=10 $(CARGO) test --release --locked --test simulation_clock -- --nocapture
+
+storm: ## 500 times kill -9 under load, without and with systemd (as root); SHIPBELL_STORM=N sets how many
+	SHIPBELL_STORM=$(SHIPBELL_STORM) $(CARGO) test --locked --test storm -- --nocapture
+	SHIPBELL_STORM=$(SHIPBELL_STORM) $(CARGO) test --locked --test systemd storm -- --nocapture
 
 bench: ## what a commit's way costs, beside floors; figures are in docs/performance.md
 	$(CARGO) bench --locked --bench spine
