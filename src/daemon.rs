@@ -1,6 +1,7 @@
 //! The shell around the core: boots, loops (drain, decide, commit, perform) and stops. It decides
 //! nothing about jobs; `pipeline` does.
 
+pub mod apart;
 mod boot;
 mod chores;
 mod follow;

@@ -25,8 +25,7 @@ fn job_file(witness: &Path) -> String {
         )
     };
     let steps = format!("steps = [{}, {}]", step("one"), step("two"));
-    let mut text =
-        format!("[defaults]\nmanual = true\nenv = {{ WITNESS = \"{}\" }}\n{steps}\n", witness.display());
+    let mut text = format!("[defaults]\nmanual = true\nenv = {{ WITNESS = \"{}\" }}\n{steps}\n", witness.display());
     for job in JOBS {
         text += &format!("[job.{job}]\n");
     }
@@ -61,7 +60,10 @@ fn supervisors(robot: &Robot) -> Vec<(u32, PathBuf)> {
         let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
         let [_, b"supervise", dir, ..] = words.as_slice() else { return None };
         let dir = PathBuf::from(String::from_utf8_lossy(dir).into_owned());
-        dir.starts_with(&runs).then_some((pid, dir))
+        // A step looks like its supervisor until it has become the program that it is to be.
+        let holder = std::fs::read_to_string(dir.join("lock")).unwrap_or_default();
+        let is_holder = holder.lines().next().is_none_or(|holder| holder == pid.to_string());
+        (dir.starts_with(&runs) && is_holder).then_some((pid, dir))
     };
     std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(of).collect()
 }
@@ -218,6 +220,7 @@ fn a_storm_of_kills_loses_nothing_and_doubles_nothing() {
     let (tries, struck) = (witness.len(), storm.struck.len());
     println!("{} runs in {tries} attempts, {struck} supervisors killed", rows.len());
     storm.robot.stop();
-    let store = shipbell::store::Store::open(&storm.robot.path("var/lib/shipbell/db/shipbell.db")).expect("the database");
+    let store =
+        shipbell::store::Store::open(&storm.robot.path("var/lib/shipbell/db/shipbell.db")).expect("the database");
     store.quick_check().expect("a sound database");
 }

@@ -7,6 +7,7 @@
 #   --bind SRC:DST      read-only bind of a host path (repeatable)
 #   --bind-rw SRC:DST   writable bind (repeatable)
 #   --timeout SEC       for the command (default 300)
+#   --setenv NAME=VALUE for the command (repeatable)
 #   --journal FILE      keep the container's journal there
 #   --packages "a b"    packages beyond the base ones
 #
@@ -18,7 +19,7 @@ umask 022
 
 timeout=300 boot_timeout=120 journal=
 packages="systemd systemd-sysv libnss-systemd dbus procps"
-binds=()
+binds=() setenv=()
 say() { printf 'systemd-boot: %s\n' "$*" >&2; }
 die() { say "$*"; exit 125; }
 arguments=("$@")
@@ -27,6 +28,7 @@ while [ $# -gt 0 ]; do
     --bind) binds+=("--bind-ro=$2"); shift 2 ;;
     --bind-rw) binds+=("--bind=$2"); shift 2 ;;
     --timeout) timeout=$2; shift 2 ;;
+    --setenv) setenv+=("--setenv=$2"); shift 2 ;;
     --journal) journal=$2; shift 2 ;;
     --packages) packages="$packages $2"; shift 2 ;;
     --) shift; break ;;
@@ -176,7 +178,7 @@ esac
 run=/proc/$leader/root/run
 { echo '#!/bin/bash'; printf ' %q' "$@"; printf '\nrc=$?; echo $rc >/run/boot-rc; exit $rc\n'; } >$run/boot-command
 inside timeout -k 5 $((timeout + 10)) systemd-run --quiet --wait --pipe --service-type=exec --unit=boot-command \
-  -p RuntimeMaxSec="$timeout" -p WorkingDirectory=/ --setenv=HOME=/ --setenv=LANG=C.UTF-8 -- /bin/bash /run/boot-command
+  -p RuntimeMaxSec="$timeout" -p WorkingDirectory=/ --setenv=HOME=/ --setenv=LANG=C.UTF-8 ${setenv[@]+"${setenv[@]}"} -- /bin/bash /run/boot-command
 ended=$?
 if code=$(cat $run/boot-rc 2>/dev/null) && [ -n "$code" ]; then
   :

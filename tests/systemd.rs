@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 /// `make test` sets it for users who are not root, and says so.
 const LEFT_OUT: &str = "SHIPBELL_NO_SYSTEMD_TEST";
 
+const UNITS: [&str; 4] =
+    ["shipbell.service", "shipbell-executor.service", "shipbell-executor.socket", "shipbell-jobs.slice"];
+
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -36,20 +39,26 @@ fn scenario(name: &str) {
     assert!(is_root(), "booting a systemd needs root; {LEFT_OUT}=1 leaves these tests out");
     let journal = target().join(format!("systemd-{name}.journal"));
     let mut boot = Command::new(project("tests/systemd-boot.sh"));
-    let binds = [
-        (PathBuf::from(env!("CARGO_BIN_EXE_shipbell")), "/usr/bin/shipbell"),
-        (project("systemd/shipbell.service"), "/usr/lib/systemd/system/shipbell.service"),
-        (project("systemd/shipbell-jobs.slice"), "/usr/lib/systemd/system/shipbell-jobs.slice"),
-        (project("packaging/sysusers.d/shipbell.conf"), "/usr/lib/sysusers.d/shipbell.conf"),
-        (project("packaging/tmpfiles.d/shipbell.conf"), "/usr/lib/tmpfiles.d/shipbell.conf"),
-        (project("tests/systemd"), "/usr/lib/shipbell-test"),
+    let mut binds = vec![
+        (PathBuf::from(env!("CARGO_BIN_EXE_shipbell")), "/usr/bin/shipbell".to_owned()),
+        (project("packaging/sysusers.d/shipbell.conf"), "/usr/lib/sysusers.d/shipbell.conf".to_owned()),
+        (project("packaging/tmpfiles.d/shipbell.conf"), "/usr/lib/tmpfiles.d/shipbell.conf".to_owned()),
+        (project("tests/systemd"), "/usr/lib/shipbell-test".to_owned()),
     ];
+    binds.extend(UNITS.map(|unit| (project("systemd").join(unit), format!("/usr/lib/systemd/system/{unit}"))));
     for (from, to) in binds {
         boot.arg("--bind").arg(format!("{}:{to}", from.display()));
     }
+    for name in ["SHIPBELL_STORM", "SHIPBELL_SEED"] {
+        // Each second a kill, and then some to settle.
+        if let Ok(value) = std::env::var(name) {
+            boot.arg("--setenv").arg(format!("{name}={value}"));
+        }
+    }
+    let kills = std::env::var("SHIPBELL_STORM").ok().and_then(|kills| kills.parse().ok()).unwrap_or(0_u64);
     boot.arg("--journal")
         .arg(&journal)
-        .args(["--timeout", "180", "--packages", "git make"])
+        .args(["--timeout", &(180 + 4 * kills).to_string(), "--packages", "git make"])
         .arg(target().join("systemd-root"));
     boot.args(["--", "bash", &format!("/usr/lib/shipbell-test/{name}.sh")]);
     let output = boot.output().expect("tests/systemd-boot.sh can be started");
@@ -57,17 +66,40 @@ fn scenario(name: &str) {
     assert!(output.status.success(), "{failed}");
 }
 
-#[test]
-fn systemd_accepts_the_unit() {
-    let unit = std::fs::read_to_string(project("systemd/shipbell.service")).expect("systemd/shipbell.service");
-    assert!(unit.contains("\nExecStart=/usr/bin/shipbell daemon\n"), "the unit starts the packaged binary");
+/// Copies of the units that start this binary.
+fn units() -> tempfile::TempDir {
     let temp = tempfile::tempdir().expect("a temporary directory");
-    let copy = temp.path().join("shipbell.service");
-    // verify wants the program to be there; what it is called is no matter.
-    std::fs::write(&copy, unit.replace("/usr/bin/shipbell", env!("CARGO_BIN_EXE_shipbell"))).expect("the copy");
-    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output();
+    for unit in UNITS {
+        let text = std::fs::read_to_string(project("systemd").join(unit)).expect(unit);
+        // verify wants the program to be there; what it is called is no matter.
+        let text = text.replace("/usr/bin/shipbell", env!("CARGO_BIN_EXE_shipbell"));
+        std::fs::write(temp.path().join(unit), text).expect("the copy");
+    }
+    temp
+}
+
+#[test]
+fn systemd_accepts_the_units() {
+    let text = |unit: &str| std::fs::read_to_string(project("systemd").join(unit)).expect("a unit");
+    assert!(text("shipbell.service").contains("\nExecStart=/usr/bin/shipbell daemon\n"), "the packaged binary");
+    assert!(text("shipbell-executor.service").contains("\nExecStart=/usr/bin/shipbell executor\n"), "the same");
+    let temp = units();
+    let mut verify = Command::new("systemd-analyze");
+    let verify = verify.args(["verify", "--man=no"]).args(UNITS.map(|unit| temp.path().join(unit))).output();
     let verify = verify.expect("systemd-analyze is there (tests/needs.txt)");
     assert!(verify.status.success() && verify.stderr.is_empty(), "systemd-analyze verify: {}", said(&verify));
+}
+
+#[test]
+fn the_daemon_and_its_executor_are_exposed_to_little() {
+    let temp = units();
+    // In tenths; 96 is a unit that says nothing.
+    for (unit, most) in [("shipbell.service", "13"), ("shipbell-executor.service", "8")] {
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["security", "--no-pager", "--offline=yes", &format!("--threshold={most}")]);
+        let analyze = analyze.arg(temp.path().join(unit)).output().expect("systemd-analyze is there");
+        assert!(analyze.status.success(), "{unit} is exposed to more than {most} tenths: {}", said(&analyze));
+    }
 }
 
 #[test]
@@ -93,4 +125,14 @@ fn steps_are_users_of_their_own_who_reach_what_is_theirs() {
 #[test]
 fn every_run_is_a_unit_and_nothing_of_it_is_left() {
     scenario("units");
+}
+
+#[test]
+fn the_executor_has_no_capability_believes_nobody_and_may_be_killed() {
+    scenario("executor");
+}
+
+#[test]
+fn a_storm_of_kills_under_systemd_loses_nothing_and_doubles_nothing() {
+    scenario("storm");
 }

@@ -62,6 +62,9 @@ pub(super) enum Command {
     },
     /// The daemon itself; systemd starts it
     Daemon,
+    /// The privileged half in a process of its own; systemd starts it
+    #[command(hide = true)]
+    Executor,
     /// Carry out one attempt; the daemon starts it
     #[command(hide = true)]
     Supervise { dir: PathBuf },

@@ -70,7 +70,8 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
             on_this_thread(doctor::doctor(&context, &layout, strict))
         }
         Command::Import { from } => import::import(&layout, &from, args.json),
-        Command::Daemon => daemon(layout),
+        Command::Daemon => daemon(layout, crate::daemon::main),
+        Command::Executor => daemon(layout, crate::daemon::apart::main),
         Command::Supervise { dir } => Ok(ExitCode::from(crate::run::main(&[dir.into_os_string()]))),
         Command::Ask(ask) => {
             let context = Context { client: Client::new(&layout), screen: Screen::stdout(), json: args.json };
@@ -79,10 +80,10 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
     }
 }
 
-fn daemon(layout: Layout) -> Result<ExitCode, Failure> {
+fn daemon(layout: Layout, main: impl FnOnce(Options) -> u8) -> Result<ExitCode, Failure> {
     let binary =
         std::env::current_exe().map_err(|error| Failure::other(format!("cannot find this program: {error}")))?;
-    Ok(ExitCode::from(crate::daemon::main(Options { layout, trust: Trust::root_and_self(), binary })))
+    Ok(ExitCode::from(main(Options { layout, trust: Trust::root_and_self(), binary })))
 }
 
 /// Commands that ask the daemon need one thread and nothing more.

@@ -89,6 +89,17 @@ impl LastGood {
     /// # Errors
     /// If it cannot be written; what is good is remembered all the same and written the next time.
     pub fn keep(&mut self, dir: &Path, catalog: &Catalog) -> io::Result<()> {
+        let added = self.take(catalog)?;
+        self.write(&dir.join(PIPELINES), &added)
+    }
+
+    /// The same, for whoever may not write it: somebody else keeps it.
+    pub fn hold(&mut self, catalog: &Catalog) {
+        // It fails where a pipeline is no JSON, and then it was not kept either.
+        let _ = self.take(catalog);
+    }
+
+    fn take(&mut self, catalog: &Catalog) -> io::Result<String> {
         let mut added = String::new();
         for (name, pipeline) in &catalog.pipelines {
             if pipeline.state != PipelineState::Ok {
@@ -120,7 +131,7 @@ impl LastGood {
             }
         }
         (self.text, self.places) = (String::new(), BTreeMap::new());
-        self.write(&dir.join(PIPELINES), &added)
+        Ok(added)
     }
 
     fn write(&mut self, path: &Path, added: &str) -> io::Result<()> {

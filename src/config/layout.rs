@@ -24,6 +24,8 @@ pub struct Layout {
     pub log_dir: PathBuf,
     /// `/run/shipbell`
     pub runtime_dir: PathBuf,
+    /// Where an executor answers that is a process of its own, if there is to be one.
+    pub executor: Option<PathBuf>,
     /// What `--root` named.
     pub root: Option<PathBuf>,
 }
@@ -54,15 +56,18 @@ impl Layout {
                 .cloned()
                 .unwrap_or_else(|| base.join("var/lib/shipbell").join(name))
         };
-        let state_dir = first("STATE_DIRECTORY", "var/lib/shipbell/db");
+        // The executor's unit names other directories than the daemon's.
+        let cache = listed("CACHE_DIRECTORY").into_iter().next();
+        let cache_dir = cache.map_or_else(|| base.join("var/cache/shipbell"), above_part);
         Self {
             config_dir: first("CONFIGURATION_DIRECTORY", "etc/shipbell"),
-            state_dir,
+            state_dir: of_state("db"),
             runs_dir: of_state("runs"),
             executor_dir: of_state("executor"),
-            cache_dir: first("CACHE_DIRECTORY", "var/cache/shipbell"),
+            cache_dir,
             log_dir: first("LOGS_DIRECTORY", "var/log/shipbell"),
             runtime_dir: first("RUNTIME_DIRECTORY", "run/shipbell"),
+            executor: listed("SHIPBELL_EXECUTOR").into_iter().next(),
             root: root.map(|_| base.clone()),
         }
     }
@@ -134,24 +139,35 @@ impl Layout {
         self.runtime_dir.join("control.sock")
     }
 
-    /// Makes what is missing. What is there keeps its mode: it may be an administrator's choice.
+    /// Where an executor listens that nobody gave a socket.
+    #[must_use]
+    pub fn executor_socket(&self) -> PathBuf {
+        let base = self.root.as_deref().unwrap_or(Path::new("/"));
+        self.executor.clone().unwrap_or_else(|| base.join("run/shipbell-executor.sock"))
+    }
+
+    /// Makes what is missing. What is there keeps its mode: it may be an administrator's choice. What is
+    /// an executor's that is a process of its own is for that to make.
     ///
     /// # Errors
     /// If a directory can neither be found nor made.
     pub fn create(&self) -> io::Result<()> {
-        for (path, mode) in [
+        let executors = [
             (self.config_dir.join("jobs.d"), 0o755),
-            (self.state_dir.clone(), 0o750),
             // Steps pass through these to their own directory, and cannot list the others'.
             (self.runs_dir.clone(), 0o711),
-            (self.mirrors(), 0o711),
             (self.homes(), 0o711),
             (self.executor_dir.clone(), 0o700),
             (self.last_good(), 0o700),
+        ];
+        let own = [
+            (self.state_dir.clone(), 0o750),
+            (self.mirrors(), 0o711),
             (self.log_dir.clone(), 0o750),
             // Whoever may speak to the daemon is the control socket's mode to say.
             (self.runtime_dir.clone(), 0o755),
-        ] {
+        ];
+        for (path, mode) in executors.into_iter().filter(|_| self.executor.is_none()).chain(own) {
             make_dir(&path, mode)
                 .map_err(|error| io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display())))?;
         }
@@ -172,6 +188,14 @@ fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
         Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// A unit may have a part of the cache for its own.
+fn above_part(path: PathBuf) -> PathBuf {
+    match path.parent() {
+        Some(above) if path.ends_with("mirrors") || path.ends_with("homes") => above.to_owned(),
+        _ => path,
     }
 }
 
@@ -198,6 +222,8 @@ mod tests {
         assert_eq!(unit.executor_dir, Path::new("/var/lib/shipbell/executor"));
         assert_eq!(unit.cache_dir, Path::new("/var/cache/shipbell"));
         assert_eq!(unit.control_socket(), Path::new("/run/sb/control.sock"));
+        let part = |name: &str| (name == "CACHE_DIRECTORY").then(|| "/var/cache/sb/mirrors".into());
+        assert_eq!(Layout::from_variables(None, part).mirrors(), Path::new("/var/cache/sb/mirrors"));
         let root = Layout::from_variables(Some(Path::new("/tmp/x")), variables);
         assert_eq!(root.database(), Path::new("/tmp/x/var/lib/shipbell/db/shipbell.db"));
         assert_eq!(root.control_socket(), Path::new("/tmp/x/run/shipbell/control.sock"));

@@ -26,6 +26,8 @@ const CHUNK: usize = 64;
 /// What is remembered from one load to the next.
 #[derive(Debug, Default)]
 pub struct Loader {
+    /// Somebody else keeps the last good versions.
+    reads_only: bool,
     last_good: Option<LastGood>,
     before: Option<Before>,
 }
@@ -76,6 +78,12 @@ pub(super) struct Found {
 type One = (Arc<Pipeline>, Vec<Problem>, Option<Stamp>);
 
 impl Loader {
+    /// One that reads what somebody else keeps.
+    #[must_use]
+    pub fn reading_only() -> Self {
+        Self { reads_only: true, ..Self::default() }
+    }
+
     /// Loads everything and keeps what is good for the next time.
     ///
     /// # Errors
@@ -85,6 +93,11 @@ impl Loader {
         let mut last_good = self.last_good.take().unwrap_or_else(|| last_good::read(&dir));
         let text = safe::read(&layout.shipbell_toml(), Some(trust)).ok();
         let (loaded, stamps) = self.load(layout, trust, &last_good, text.as_deref(), now);
+        if self.reads_only {
+            last_good.hold(&loaded.catalog);
+            self.last_good = Some(last_good);
+            return (loaded, Ok(()));
+        }
         let of_settings = loaded.problems.iter().any(|problem| problem.file == layout.shipbell_toml());
         let kept = if of_settings { Ok(()) } else { last_good::keep_settings(&dir, text.as_deref()) };
         let kept = kept.and_then(|()| last_good.keep(&dir, &loaded.catalog));

@@ -7,12 +7,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::config::Loader;
 use crate::config::layout::Layout;
+use crate::config::{Loader, Trust};
 use crate::credentials::Credentials;
 use crate::daemon::turns::Daemon;
 use crate::daemon::{Failure, Options, follow, reload};
-use crate::executor::Executor;
+use crate::executor::{Bounds, Executor, Here};
 use crate::http;
 use crate::inbox::{Inbox, inbox};
 use crate::launch::systemd;
@@ -27,8 +27,12 @@ use crate::sys::cgroup::{DAEMON, Site};
 use crate::sys::{host, lock::Lock};
 use crate::web::Client;
 
-pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
+pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
     let layout = options.layout.clone();
+    if layout.executor.is_some() {
+        // What root's executor does not follow is not followed here either.
+        options.trust = Trust { owners: vec![0] };
+    }
     layout.create().map_err(Failure::io(format!("cannot make the directories of {}", layout.state_dir.display())))?;
     let lock = Lock::take(&layout.lock()).map_err(Failure::io(format!("cannot lock {}", layout.lock().display())))?;
     let Some(lock) = lock else { return Err(Failure::Locked(layout.lock())) };
@@ -38,7 +42,8 @@ pub(super) async fn boot(options: Options) -> Result<Daemon, Failure> {
 
     let executor = executor(&options).map_err(Failure::io("cannot make the executor"))?;
     count_from_directories(&mut world, &executor).map_err(Failure::io("cannot list the run directories"))?;
-    let loader = Arc::new(Mutex::new(Loader::default()));
+    let loader = if executor.is_apart() { Loader::reading_only() } else { Loader::default() };
+    let loader = Arc::new(Mutex::new(loader));
     let mut loaded = reload::load(&options, &executor, &loader);
     let broken = reload::broken(&loaded);
     let keys = keys(&layout)?;
@@ -120,25 +125,34 @@ fn make_room() {
     }
 }
 
-/// Whether runs are units here.
+/// Whether runs are units here. An executor that is apart is root's.
 #[must_use]
 pub fn uses_units(layout: &Layout) -> bool {
-    layout.root.is_none() && host::effective_uid() == 0 && systemd::is_booted()
+    let privileged = layout.executor.is_some() || host::effective_uid() == 0;
+    layout.root.is_none() && privileged && systemd::is_booted()
+}
+
+/// The executor that the unit names, and only that one; else one in this process.
+fn executor(options: &Options) -> std::io::Result<Executor> {
+    match &options.layout.executor {
+        Some(socket) => Ok(Executor::apart(&options.layout.runs_dir, socket)),
+        None => here(options).map(Executor::from),
+    }
 }
 
 /// Every run a unit of its own, where systemd runs this host and we are root's. Below a `--root` there
 /// may be several Shipbells, whose units would have the same names.
-fn executor(options: &Options) -> std::io::Result<Executor> {
+pub(super) fn here(options: &Options) -> std::io::Result<Here> {
     let (layout, binary) = (&options.layout, &options.binary);
     let secrets = layout.secrets();
     let (runs, executor, homes) = (&layout.runs_dir, &layout.executor_dir, layout.homes());
     if !uses_units(layout) {
         make_room();
-        return Executor::new(runs, executor, &homes, &secrets, binary);
+        return Here::new(runs, executor, &homes, &secrets, binary);
     }
-    let covered = vec![layout.state_dir.clone(), layout.mirrors()];
     let hidden = vec![secrets.clone(), layout.credentials()];
-    Executor::with_units(runs, executor, &homes, &secrets, binary, covered, hidden)
+    let bounds = Bounds { mirrors: layout.mirrors(), state: layout.state_dir.clone(), hidden };
+    Here::with_units(runs, executor, &homes, &secrets, binary, bounds)
 }
 
 /// Numbers are never reused, also not after an older database was put back: directories of runs that

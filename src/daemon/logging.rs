@@ -13,6 +13,14 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 /// Days of log files that are kept.
 const DAYS: usize = 14;
 
+/// Begins to log to standard error only.
+pub(super) fn to_standard_error() {
+    let filter = EnvFilter::try_from_env("SHIPBELL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    let lines = if std::env::var_os("JOURNAL_STREAM").is_some() { lines.without_time().boxed() } else { lines.boxed() };
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+}
+
 /// Begins to log. The guard writes what is left when it is dropped: keep it to the very end.
 /// `SHIPBELL_LOG` filters, as in `info,shipbell::source=debug`.
 ///

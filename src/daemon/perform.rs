@@ -10,6 +10,7 @@ use crate::clock;
 use crate::credentials::Credentials;
 use crate::daemon::boot;
 use crate::daemon::turns::Daemon;
+use crate::executor::StartError;
 use crate::model::catalog::{Address, Repo};
 use crate::model::commit::Question;
 use crate::model::event::{Action, Change, Event};
@@ -47,6 +48,11 @@ impl Daemon {
         let (executor, inbox, running) = (self.executor.clone(), self.inbox.clone(), self.running.clone());
         tokio::task::spawn_blocking(move || match executor.start(&order) {
             Ok(()) => {
+                let _ = running.send((order.run, order.attempt));
+            }
+            // Nobody knows, so nothing is concluded: followed like one that was started, it is told.
+            Err(error @ StartError::Unclear(_)) => {
+                warn!("{}: {error}", order.run);
                 let _ = running.send((order.run, order.attempt));
             }
             Err(error) => {

@@ -14,6 +14,10 @@ use crate::inbox::ReloadReport;
 use crate::model::catalog::{Catalog, Pipeline, PipelineState};
 
 pub(super) fn load(options: &Options, executor: &Executor, loader: &Mutex<Loader>) -> Loaded {
+    // First it: whatever we start is then known there. What changed between the two is refused, and said.
+    if let Err(error) = executor.reload() {
+        error!("the executor could not read the job files anew: {error}");
+    }
     let mut loader = loader.lock().unwrap_or_else(PoisonError::into_inner);
     let (loaded, kept) = loader.reload(&options.layout, &options.trust, clock::now());
     for problem in &loaded.problems {

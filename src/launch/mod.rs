@@ -14,16 +14,19 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::job::{Definition, Sandbox};
 use crate::model::name::RunRef;
-use crate::model::ticket::{Evidence, Ticket};
+use crate::model::ticket::{Evidence, StartOrder, Ticket};
 use crate::run;
 
 use local::Local;
 use systemd::Systemd;
 
 /// What can be said of an attempt now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Its supervisor lives, or is about to begin.
     Running,
@@ -48,18 +51,19 @@ impl Launcher {
         }
     }
 
-    /// Whether it can give a job the protection that its file asks for.
+    /// Whether it can give a job the protection that its file asks for, and may show it its mirror.
     ///
     /// # Errors
     /// A text for people: what is missing.
-    pub fn accepts(&self, definition: &Definition) -> Result<(), String> {
+    pub fn accepts(&self, definition: &Definition, order: &StartOrder) -> Result<(), String> {
         match (self, definition.sandbox) {
+            (Self::Systemd(systemd), _) => systemd.accepts(order),
             (Self::Local(_), Sandbox::Offline) => Err(format!(
                 "{}: sandbox = \"offline\" needs systemd, and a Shipbell that systemd runs as root; \
                  without it steps have the host's network",
                 definition.key
             )),
-            (Self::Local(_) | Self::Systemd(_), _) => Ok(()),
+            (Self::Local(_), _) => Ok(()),
         }
     }
 

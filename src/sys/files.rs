@@ -6,10 +6,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 
@@ -32,8 +32,33 @@ pub fn open_dir(path: &Path) -> io::Result<File> {
 /// # Errors
 /// If it is none, or lies outside, or behind a link.
 pub fn open_dir_beneath(dir: &File, path: &Path) -> io::Result<File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-    Ok(File::from(openat2(dir, path, how(flags, ResolveFlag::RESOLVE_NO_SYMLINKS))?))
+    through_no_link(dir, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)
+}
+
+/// systemd's RestrictSUIDSGID= takes openat2 away, as it cannot look at its arguments. Then the way is
+/// gone step by step, which is the same where no link is followed.
+fn through_no_link(dir: &File, path: &Path, flags: OFlag) -> io::Result<File> {
+    match openat2(dir, path, how(flags, ResolveFlag::RESOLVE_NO_SYMLINKS)) {
+        Err(Errno::ENOSYS) => step_by_step(dir, path, flags),
+        other => Ok(File::from(other?)),
+    }
+}
+
+fn step_by_step(dir: &File, path: &Path, flags: OFlag) -> io::Result<File> {
+    let own = OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
+    let mut at = dir.try_clone()?;
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.next() {
+        let (Component::Normal(name), last) = (part, parts.peek().is_none()) else {
+            if part == Component::CurDir {
+                continue;
+            }
+            return Err(Errno::EXDEV.into());
+        };
+        let wanted = if last { flags } else { OFlag::O_RDONLY | OFlag::O_DIRECTORY };
+        at = File::from(openat(&at, name, wanted | own, Mode::empty())?);
+    }
+    Ok(at)
 }
 
 /// A plain file below `dir`, for reading. `links`: links that stay below `dir` are followed.
@@ -41,8 +66,11 @@ pub fn open_dir_beneath(dir: &File, path: &Path) -> io::Result<File> {
 /// # Errors
 /// If it is missing, no plain file, or lies outside.
 pub fn open_beneath(dir: &File, path: &Path, links: bool) -> io::Result<File> {
-    let resolve = if links { ResolveFlag::RESOLVE_NO_MAGICLINKS } else { ResolveFlag::RESOLVE_NO_SYMLINKS };
-    let file = File::from(openat2(dir, path, how(OFlag::O_RDONLY | OFlag::O_NONBLOCK, resolve))?);
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+    let file = match links {
+        true => File::from(openat2(dir, path, how(flags, ResolveFlag::RESOLVE_NO_MAGICLINKS))?),
+        false => through_no_link(dir, path, flags)?,
+    };
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file"));
     }
@@ -263,6 +291,12 @@ mod tests {
             ("/etc/passwd", true, false),
         ] {
             assert_eq!(open_beneath(&dir, Path::new(path), links).is_ok(), good, "{path}");
+            if !links && path != "a" {
+                assert_eq!(step_by_step(&dir, Path::new(path), OFlag::O_RDONLY).is_ok(), good, "{path}, step by step");
+            }
+        }
+        for path in ["../secret", "up/secret", "out", "/etc/passwd", "a/../../secret", "up"] {
+            assert!(step_by_step(&dir, Path::new(path), OFlag::O_RDONLY).is_err(), "{path}, step by step");
         }
         assert!(create_beneath(&dir, Path::new("up/x"), 0o644, None).is_err());
         assert!(!temp.path().join("x").exists());

@@ -5,13 +5,24 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 
-/// Changes with every boot: what ran under another boot id is over.
+/// Changes with every boot: what ran under another boot id is over. A unit that sees a /proc of its own
+/// is told by systemd: in a container the kernel's is not the one that the units of runs see.
 ///
 /// # Errors
-/// If /proc is not there.
+/// If neither systemd nor the kernel says it.
 pub fn boot_id() -> io::Result<String> {
+    if let Some(told) = std::env::var("SHIPBELL_BOOT_ID").ok().and_then(|text| as_uuid(&text)) {
+        return Ok(told);
+    }
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(text.trim().to_owned())
+}
+
+/// The kernel's form of what systemd writes without dashes.
+fn as_uuid(hex: &str) -> Option<String> {
+    let whole = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts = [hex.get(..8)?, hex.get(8..12)?, hex.get(12..16)?, hex.get(16..20)?, hex.get(20..)?];
+    whole.then(|| parts.join("-"))
 }
 
 /// Bytes that this user may still write on the file system of `path`.
@@ -27,6 +38,12 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
 #[must_use]
 pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
+}
+
+/// The group of what this process writes.
+#[must_use]
+pub fn effective_gid() -> u32 {
+    nix::unistd::Gid::effective().as_raw()
 }
 
 /// The name of a user; its number where the host knows no name.
@@ -76,7 +93,9 @@ mod tests {
 
     #[test]
     fn the_host_answers() {
-        assert_eq!(boot_id().unwrap().len(), 36);
+        let boot = boot_id().unwrap();
+        assert_eq!(as_uuid(&boot.replace('-', "")), Some(boot));
+        assert_eq!(as_uuid("not an id"), None);
         assert!(free_bytes(Path::new("/")).unwrap() > 0);
         assert!(free_bytes(Path::new("/no-such-directory")).is_err());
         assert_eq!(user_name_of(0), "root");

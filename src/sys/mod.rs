@@ -21,5 +21,7 @@ pub mod memory;
 pub mod private;
 /// Starting processes, waiting for them, ending a whole tree.
 pub mod process;
+/// Who is at the other end of a socket; a listener held by systemd.
+pub mod socket;
 /// A timer on the wall clock that also tells when the clock was stepped.
 pub mod timerfd;

@@ -12,6 +12,8 @@ git init -q
 printf '{"port": 1}\n' >init_config.json
 printf 'init:\n\t@test -s "$(INIT_CONFIG)" && echo "init as $$(id -un)" && git describe\n' >Makefile
 git add . && git commit -qm first && git tag -am v1 v1
+# git reads no repository of another user.
+chown -R shipbell: /srv/app
 
 # What it may not reach: anything that answers is named.
 cat >/usr/local/bin/reach <<'REACH'

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::launch::{Status, evidence, local};
 use crate::model::name::RunRef;
-use crate::model::ticket::{CLAIMED, Evidence, LOCK, OUT, Ticket, WORK};
+use crate::model::ticket::{CLAIMED, Evidence, LOCK, OUT, StartOrder, Ticket, WORK};
 use crate::sys::lock::Lock;
 
 pub use unit::Places;
@@ -44,6 +44,18 @@ impl Systemd {
     /// If the thread that talks to systemd cannot be made.
     pub fn new(binary: &Path, places: Places) -> io::Result<Self> {
         Ok(Self { binary: binary.to_owned(), places: Arc::new(places), bus: Arc::new(Bus::new()?) })
+    }
+
+    /// A mirror is shown to the run: so it must be one.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub fn accepts(&self, order: &StartOrder) -> Result<(), String> {
+        let is_mirror = |path: &PathBuf| path.parent() == Some(&self.places.mirrors) && path.file_name().is_some();
+        match order.mirror.as_ref().filter(|path| !is_mirror(path)) {
+            Some(path) => Err(format!("{}: {} is no mirror of this Shipbell", order.run, path.display())),
+            None => Ok(()),
+        }
     }
 
     /// Starts the unit of an attempt whose ticket is written.

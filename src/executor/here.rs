@@ -1,0 +1,277 @@
+//! The privileged half itself: it knows definitions by hash, writes tickets from them, and has the
+//! launcher start, stop and judge attempts. What the daemon says enters only as validated values: no
+//! argv, no user, no environment.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{StartError, Status, order, secrets};
+use crate::launch::local::Local;
+use crate::launch::systemd::{Places, Systemd};
+use crate::launch::{Launcher, evidence};
+use crate::model::job::{Definition, Hash};
+use crate::model::name::RunRef;
+use crate::model::ticket::{LOCK, StartOrder, TICKET, Ticket, VERSION};
+use crate::run::{logfile, user};
+use crate::sys::lock::Lock;
+use crate::sys::{files, host};
+
+/// A ticket is not larger.
+const TICKET_MAX: u64 = 16 << 20;
+
+/// Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub struct Here {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    runs: PathBuf,
+    homes: PathBuf,
+    secrets: PathBuf,
+    launcher: Launcher,
+    known: Mutex<Known>,
+    /// One start at a time: looking whether an attempt is there and making it are two steps.
+    starting: Mutex<()>,
+}
+
+/// What runs are not to see, besides the runs and homes of others.
+#[derive(Debug)]
+pub struct Bounds {
+    /// But for their own.
+    pub mirrors: PathBuf,
+    /// The daemon's own directory.
+    pub state: PathBuf,
+    /// Not even there for them.
+    pub hidden: Vec<PathBuf>,
+}
+
+/// Definitions by their hashes.
+#[derive(Debug, Default)]
+struct Known {
+    now: BTreeMap<Hash, Arc<Definition>>,
+    before: BTreeMap<Hash, Arc<Definition>>,
+}
+
+impl Here {
+    /// With supervisors as children of this process. `binary` is this program: it is started as
+    /// `BINARY supervise DIR`. `secrets_dir` may be missing.
+    ///
+    /// # Errors
+    /// If its directories cannot be made.
+    pub fn new(
+        runs_dir: &Path,
+        executor_dir: &Path,
+        homes_dir: &Path,
+        secrets_dir: &Path,
+        binary: &Path,
+    ) -> io::Result<Self> {
+        Self::with(runs_dir, executor_dir, homes_dir, secrets_dir, |_, _| Ok(Launcher::Local(Local::new(binary))))
+    }
+
+    /// With a unit of systemd for each attempt.
+    ///
+    /// # Errors
+    /// If its directories cannot be made.
+    pub fn with_units(
+        runs_dir: &Path,
+        executor_dir: &Path,
+        homes_dir: &Path,
+        secrets_dir: &Path,
+        binary: &Path,
+        bounds: Bounds,
+    ) -> io::Result<Self> {
+        Self::with(runs_dir, executor_dir, homes_dir, secrets_dir, |runs, homes| {
+            let own = [runs.to_owned(), homes.to_owned(), executor_dir.canonicalize()?];
+            let Bounds { mirrors, state, hidden } = bounds;
+            let covered = own.into_iter().chain([mirrors.clone(), state]).collect();
+            let group = Some(host::effective_gid()).filter(|gid| *gid != 0);
+            let places = Places { runs: runs.to_owned(), mirrors, covered, hidden, group };
+            Ok(Launcher::Systemd(Systemd::new(binary, places)?))
+        })
+    }
+
+    fn with(
+        runs_dir: &Path,
+        executor_dir: &Path,
+        homes_dir: &Path,
+        secrets_dir: &Path,
+        launcher: impl FnOnce(&Path, &Path) -> io::Result<Launcher>,
+    ) -> io::Result<Self> {
+        // A job's user passes through to its own directories and lists nothing.
+        for (dir, mode) in [(runs_dir, 0o711), (executor_dir, 0o700), (homes_dir, 0o711)] {
+            make_dir(dir, mode)?;
+        }
+        let (runs, homes) = (runs_dir.canonicalize()?, homes_dir.canonicalize()?);
+        let launcher = launcher(&runs, &homes)?;
+        let secrets = secrets_dir.to_owned();
+        let (known, starting) = (Mutex::default(), Mutex::new(()));
+        Ok(Self { inner: Arc::new(Inner { runs, homes, secrets, launcher, known, starting }) })
+    }
+
+    /// These definitions hold now. Each process learns them anew, from the job files or their last good
+    /// versions; those that held before stay known, for an order that is on its way.
+    pub fn learn(&self, definitions: impl IntoIterator<Item = (Hash, Arc<Definition>)>) {
+        let mut known = self.known();
+        known.before = std::mem::take(&mut known.now);
+        known.now = definitions.into_iter().collect();
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Two maps are whole after a panic as well.
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A definition that was learned.
+    #[must_use]
+    pub fn definition(&self, hash: &Hash) -> Option<Arc<Definition>> {
+        let known = self.known();
+        known.now.get(hash).or_else(|| known.before.get(hash)).cloned()
+    }
+
+    #[must_use]
+    pub fn runs(&self) -> &Path {
+        &self.inner.runs
+    }
+
+    fn dir(&self, run: &RunRef, attempt: u32) -> PathBuf {
+        super::dir_of(&self.inner.runs, run, attempt)
+    }
+
+    /// Starts an attempt. An attempt that was started before is not started again, and that is no error:
+    /// its status tells.
+    ///
+    /// # Errors
+    /// [`StartError::Refused`] where the order does not fit what this executor knows.
+    pub fn start(&self, order: &StartOrder) -> Result<(), StartError> {
+        let definition = self.definition(&order.definition).ok_or_else(|| {
+            let text = format!("definition {} is not known here: shipbell reload", order.definition.short());
+            StartError::Refused(text)
+        })?;
+        order::check(order, &definition).map_err(StartError::Refused)?;
+        self.inner.launcher.accepts(&definition, order).map_err(StartError::Refused)?;
+        let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
+        let secrets = secrets::read(&self.inner.secrets, &definition).map_err(StartError::Refused)?;
+        let ticket = Ticket {
+            v: VERSION,
+            order: order.clone(),
+            definition: definition.as_ref().clone(),
+            home: self.home(&definition)?,
+            init_config,
+            unit: self.inner.launcher.unit(&order.run, order.attempt),
+        };
+        let text = serde_json::to_vec(&ticket).map_err(io::Error::from)?;
+        let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.make_attempt(&order.run, order.attempt)?;
+        if dir.join(TICKET).try_exists()? {
+            return if is_for(&dir, order) { Ok(()) } else { Err(StartError::Refused(another_run(&dir))) };
+        }
+        if dir.join(LOCK).try_exists()? {
+            return Ok(());
+        }
+        // Nobody asks for it after a power cut: what must last is `claimed`, and the supervisor sees to that.
+        files::write_for_now(&dir.join(TICKET), &text, 0o640)?;
+        Ok(self.inner.launcher.launch(&dir, &ticket, secrets::hand_over(&secrets)?)?)
+    }
+
+    fn make_attempt(&self, run: &RunRef, attempt: u32) -> io::Result<PathBuf> {
+        make_dir(&self.inner.runs.join(run.id()), 0o751)?;
+        let dir = self.dir(run, attempt);
+        make_dir(&dir, 0o751)?;
+        Ok(dir)
+    }
+
+    /// Kept per pipeline and user, so that one user's tools never read what another one wrote. The
+    /// supervisor makes it, in a directory that is there.
+    fn home(&self, definition: &Definition) -> io::Result<PathBuf> {
+        let user = user::choose(definition).map_or_else(|_| "unknown".to_owned(), |doer| doer.name);
+        let of_pipeline = self.inner.homes.join(definition.key.pipeline.as_str());
+        // Each user passes through to its own home and lists nothing.
+        make_dir(&of_pipeline, 0o711)?;
+        Ok(of_pipeline.join(user))
+    }
+
+    /// Asks an attempt to end; one that is about to be started ends before its first step.
+    ///
+    /// # Errors
+    /// If the wish cannot be written.
+    pub fn stop(&self, run: &RunRef, attempt: u32, reason: &str) -> io::Result<()> {
+        let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.make_attempt(run, attempt)?;
+        self.inner.launcher.stop(&dir, reason)
+    }
+
+    /// What can be said of an attempt; one that did not begin and that nobody is starting never will.
+    ///
+    /// # Errors
+    /// If its files cannot be read; nothing is concluded then.
+    pub fn status(&self, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
+        let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.launcher.status(&self.dir(run, attempt), run, attempt, boot_id)
+    }
+
+    /// All attempts that have a directory.
+    ///
+    /// # Errors
+    /// If the directory of runs cannot be read.
+    pub fn list(&self) -> io::Result<Vec<(RunRef, u32)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.inner.runs)?.flatten() {
+            let Some(run) = entry.file_name().to_str().and_then(|name| RunRef::from_id(name).ok()) else { continue };
+            for attempt in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+                if let Some(attempt) = attempt.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    found.push((run.clone(), attempt));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Attempts that are over or run and whose result was not acknowledged, as far as the host knows.
+    ///
+    /// # Errors
+    /// If the host does not say.
+    pub fn kept(&self) -> io::Result<Vec<(RunRef, u32)>> {
+        self.inner.launcher.kept()
+    }
+
+    /// The result is recorded: the workspace goes; log, events and artifacts stay.
+    ///
+    /// # Errors
+    /// If the attempt still runs, or something cannot be removed.
+    pub fn ack(&self, run: &RunRef, attempt: u32) -> io::Result<()> {
+        let dir = self.dir(run, attempt);
+        if Lock::is_held(&dir.join(LOCK))? {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{run}, attempt {attempt}, still runs")));
+        }
+        self.inner.launcher.ack(&dir, run, attempt)?;
+        logfile::compress(&dir)
+    }
+}
+
+/// Whether the ticket in an attempt's directory is of this order, and its evidence therefore too.
+fn is_for(dir: &Path, order: &StartOrder) -> bool {
+    let there = evidence::read_small(dir, TICKET, TICKET_MAX).unwrap_or_default();
+    let Ok(Ticket { order: there, .. }) = serde_json::from_str(&there) else { return false };
+    (&there.run, there.attempt, &there.cause) == (&order.run, order.attempt, &order.cause)
+        && (&there.commit, &there.definition) == (&order.commit, &order.definition)
+        && (&there.params, &there.needs) == (&order.params, &order.needs)
+}
+
+/// After a restored backup numbers are given again: results that lie there are not this run's.
+fn another_run(dir: &Path) -> String {
+    format!("{} is of another run with this number (a restored database?): move it away, and retry", dir.display())
+}
+
+/// Makes it and what is above it; an existing one keeps its mode.
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    files::own_dir(path, mode, None)
+}

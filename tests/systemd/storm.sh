@@ -1,0 +1,62 @@
+# A storm of `kill -9` under load on daemon, executor and supervisors, in random order. Judged from the
+# database and from what the jobs wrote. SHIPBELL_STORM says how many kills.
+. "$(dirname "$0")/lib.sh"
+install_shipbell
+kills=${SHIPBELL_STORM:-12}
+RANDOM=${SHIPBELL_SEED:-7}
+echo "SHIPBELL_STORM=$kills SHIPBELL_SEED=${SHIPBELL_SEED:-7}"
+drop_in $'RestartSec=100ms\n[Unit]\nStartLimitIntervalSec=0'
+job_file storm <<'JOBS'
+[defaults]
+manual = true
+steps = [
+  { name = "one", run = 'echo "$SHIPBELL_RUN_ID $SHIPBELL_WORKSPACE one begins" >>"$HOME/witness"; sleep 0.3; echo "$SHIPBELL_RUN_ID $SHIPBELL_WORKSPACE one ends" >>"$HOME/witness"' },
+  { name = "two", run = 'echo "$SHIPBELL_RUN_ID $SHIPBELL_WORKSPACE two begins" >>"$HOME/witness"; sleep 0.3; echo "$SHIPBELL_RUN_ID $SHIPBELL_WORKSPACE two ends" >>"$HOME/witness"' },
+]
+[job.a]
+[job.b]
+[job.c]
+[job.d]
+JOBS
+check "the daemon says that it is ready" systemctl start shipbell
+jobs=(a b c d)
+: >/run/promised
+strike() {
+  local pids
+  case $((RANDOM % 3)) in
+    0) systemctl kill -s KILL shipbell 2>/dev/null && echo daemon ;;
+    1) systemctl kill -s KILL shipbell-executor 2>/dev/null && echo executor ;;
+    *)
+      mapfile -t pids < <(for unit in $(systemctl list-units --no-legend --state=running 'shipbell-run-*' | awk '{print $1}'); do
+        systemctl show -P MainPID "$unit"
+      done | grep -v '^0$')
+      [ ${#pids[@]} = 0 ] || kill -KILL "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null && echo supervisor ;;
+  esac
+}
+for ((n = 0; n < kills; n++)); do
+  for job in "${jobs[RANDOM % 4]}" "${jobs[RANDOM % 4]}"; do
+    shipbell run "storm/$job" 2>/dev/null | awk '/ queued$/ {print $1}' >>/run/promised
+  done
+  sleep "0.$((RANDOM % 5 + 1))"
+  strike >>/run/struck
+done
+echo "struck: $(sort /run/struck | uniq -c | tr -s ' \n' '  ')"
+promised=$(sort -u /run/promised | wc -l)
+equal "no run was promised twice" "$promised" "$(wc -l </run/promised)"
+settled() { ! shipbell history storm -n 100000 --json | grep -qE '"state": *"(queued|waiting|running)"'; }
+for ((n = 0; n < kills + 1; n++)); do settled && break; sleep 1; done
+soon "everything comes to an end" settled
+witness=/var/cache/shipbell/homes/storm/shipbell-job/witness
+equal "no step began or ended twice in an attempt" "" "$(sort "$witness" | uniq -d)"
+while read -r run; do
+  id=${run/\//.} id=${id/\#/.}
+  outcome_is "$run" succeeded || fail "$run was promised and did not succeed: $(shipbell show "$run")"
+  last=$(grep "^$id " "$witness" | tail -n 4 | awk '{print $2, $3, $4}')
+  work=${last%% *}
+  equal "$run ran whole in its last attempt" \
+    "$work one begins;$work one ends;$work two begins;$work two ends" "$(tr '\n' ';' <<<"$last" | sed 's/;$//')" >/dev/null || exit 1
+  equal "$run ran whole once" 1 "$(grep "^$id " "$witness" | grep -c 'two ends$')" >/dev/null || exit 1
+done </run/promised
+echo "ok: $promised runs were promised, and each ran whole once"
+idle() { [ -z "$(systemctl list-units --all --no-legend 'shipbell-run-*')" ] && ! pgrep -u shipbell-job >/dev/null; }
+soon "nothing of them is left" idle
