@@ -74,6 +74,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 /// `shipbell daemon`: logs, runs, and gives the exit code.
 #[must_use]
 pub fn main(options: Options) -> u8 {
+    // Steps read mirrors; what is private has a directory that is.
+    crate::sys::process::make_readable_files();
     // What is wrong with the directories is told by the boot, which makes them all.
     let _ = std::fs::create_dir_all(&options.layout.log_dir);
     let guard = match logging::start(&options.layout.log_dir) {

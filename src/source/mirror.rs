@@ -27,9 +27,9 @@ use crate::model::job::hex;
 const HEADS: &str = "refs/shipbell/heads/";
 const KEPT: &str = "refs/shipbell/kept/";
 
-/// Objects are readable for the jobs that borrow them, whatever the daemon's umask; nothing in it is
-/// ever collected as garbage by git itself.
-const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n\tsharedRepository = 0644\n\
+/// Nothing in it is ever collected as garbage by git itself. Objects are readable for the jobs that borrow
+/// them by the daemon's umask: `sharedRepository` wants setgid directories, which its unit forbids.
+const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n\
                       \tlogAllRefUpdates = false\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
 
 /// All mirrors of this host.

@@ -36,6 +36,11 @@ pub fn become_supervisor() -> io::Result<()> {
     Ok(())
 }
 
+/// What this process makes is readable to all who get as far as it.
+pub fn make_readable_files() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+}
+
 /// What woke a supervisor up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Woken {
