@@ -43,7 +43,7 @@ done
 echo "struck: $(sort /run/struck | uniq -c | tr -s ' \n' '  ')"
 promised=$(sort -u /run/promised | wc -l)
 equal "no run was promised twice" "$promised" "$(wc -l </run/promised)"
-settled() { ! shipbell history storm -n 100000 --json | grep -qE '"state": *"(queued|waiting|running)"'; }
+settled() { local all; all=$(shipbell history storm -n 100000 --json 2>/dev/null) && ! grep -qE '"state": *"(queued|waiting|running)"' <<<"$all"; }
 for ((n = 0; n < kills + 1; n++)); do settled && break; sleep 1; done
 soon "everything comes to an end" settled
 witness=/var/cache/shipbell/homes/storm/shipbell-job/witness
