@@ -29,10 +29,7 @@ use crate::web::Client;
 
 pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
     let layout = options.layout.clone();
-    if layout.executor.is_some() {
-        // What root's executor does not follow is not followed here either.
-        options.trust = Trust { owners: vec![0] };
-    }
+    let loader = Arc::new(Mutex::new(loader(&mut options)));
     layout.create().map_err(Failure::io(format!("cannot make the directories of {}", layout.state_dir.display())))?;
     let lock = Lock::take(&layout.lock()).map_err(Failure::io(format!("cannot lock {}", layout.lock().display())))?;
     let Some(lock) = lock else { return Err(Failure::Locked(layout.lock())) };
@@ -42,8 +39,6 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
 
     let executor = executor(&options).map_err(Failure::io("cannot make the executor"))?;
     count_from_directories(&mut world, &executor).map_err(Failure::io("cannot list the run directories"))?;
-    let loader = if executor.is_apart() { Loader::reading_only() } else { Loader::default() };
-    let loader = Arc::new(Mutex::new(loader));
     let mut loaded = reload::load(&options, &executor, &loader);
     let broken = reload::broken(&loaded);
     let keys = keys(&layout)?;
@@ -101,6 +96,16 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
         _lock: lock,
         _chores: chores,
     })
+}
+
+/// With an executor that is apart the last good versions are kept by that, and what it does not follow is
+/// not followed here either.
+fn loader(options: &mut Options) -> Loader {
+    if options.layout.executor.is_none() {
+        return Loader::default();
+    }
+    options.trust = Trust { owners: vec![0] };
+    Loader::reading_only()
 }
 
 fn site(settings: &Settings, address: &str, layout: &Layout) -> Arc<http::Site> {
