@@ -144,7 +144,9 @@ fn a_supervisor_alone_in_its_group_keeps_the_steps_beside_itself() {
         return;
     }
     let place = Place::new();
-    let order = place.order(&job(&["echo on; sleep 100", "echo cleaned"]));
+    let mut job = job(&["echo on; sleep 100"]);
+    job.limits.memory = Some(64 << 20);
+    let order = place.order(&job);
     let dir = place.prepare(&order);
     let group = top.join(format!("test-{}", std::process::id()));
     std::fs::create_dir(&group).unwrap();
@@ -154,6 +156,11 @@ fn a_supervisor_alone_in_its_group_keeps_the_steps_beside_itself() {
     let members = |leaf: &str| std::fs::read_to_string(group.join(leaf)).unwrap_or_default().lines().count();
     assert!(members("steps/cgroup.procs") > 0, "the step is in its leaf");
     assert_eq!(members("cgroup.procs") + members("supervisor/cgroup.procs"), 1, "and their supervisor beside them");
+    let controllers = std::fs::read_to_string(group.join("cgroup.controllers")).unwrap();
+    if controllers.split_whitespace().any(|word| word == "memory") {
+        assert_eq!(std::fs::read_to_string(group.join("steps/memory.max")).unwrap().trim(), "67108864");
+        assert_eq!(members("supervisor/cgroup.procs"), 1, "it is outside of what it limits");
+    }
     place::signal(child.id(), "TERM");
     assert!(child.wait().unwrap().success());
     assert!(!group.join("steps").exists(), "it goes with the run");
