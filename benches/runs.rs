@@ -3,7 +3,6 @@
 //! what 16 busy runs cost the daemon. Each stands beside a floor of the same run.
 
 mod common;
-#[allow(dead_code, reason = "shared with benches/clock.rs, which asks for the rest")]
 #[path = "common/host.rs"]
 mod host;
 #[allow(dead_code, reason = "shared with tests/runs.rs, which asks for the rest")]
