@@ -112,6 +112,12 @@ pub fn retry(draft: &mut Draft<'_>, old: &Run, by: &str) -> Reply {
     if let Some(refused) = pause::refuses(draft, key) {
         return refused;
     }
+    let sightings = draft.live(&key.pipeline).into_iter().flat_map(|live| live.sightings.values().flatten());
+    let mut of_it =
+        sightings.filter(|s| Some(&s.commit.id) == old.commit.as_ref() && Some(&s.git_ref) == old.git_ref.as_ref());
+    if let Some(why) = of_it.find_map(|sighting| sighting.refused.as_ref()) {
+        return conflict(format!("nothing runs for the commit of {} any more: {why}", old.run));
+    }
     let upstream = match upstream(draft.world, key, old.commit.as_ref()) {
         Ok(upstream) => upstream,
         Err(need) => {

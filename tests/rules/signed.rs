@@ -68,6 +68,21 @@ fn an_unsigned_head_takes_nobodys_place_and_a_key_that_is_withdrawn_ends_what_wa
 }
 
 #[test]
+fn what_has_run_is_not_retried_once_its_key_is_withdrawn() {
+    let mut scene = Scene::of(TEST);
+    scene.push("main");
+    scene.ok("test#1");
+    let old = scene.run("test#1").clone();
+    scene.refused.insert(scene.tip("main"), "it is not signed".into());
+    scene.poll();
+    let retry = Event::RetryRequested { run: old.run.clone(), by: "root".into(), old: Box::new(old) };
+    match scene.turn(vec![retry]).remove(0) {
+        Reply::Refused(Refusal::Conflict(why)) => assert!(why.contains("it is not signed"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_quiet_branch_is_waited_for_and_only_its_last_head_runs() {
     let mut scene = Scene::of(&format!("[repo]\nurl = \"https://git.example.org/app.git\"\nquiet = \"5m\"\n{TEST}"));
     scene.push("main");
