@@ -4,7 +4,6 @@
 
 mod common;
 #[path = "common/host.rs"]
-#[allow(dead_code, reason = "the bench of the clock uses the rest")]
 mod host;
 #[path = "sources/server.rs"]
 mod server;

@@ -1,5 +1,7 @@
 //! A daemon over many job files, timed from outside: by its own log and by what its steps write.
 
+#![allow(dead_code, reason = "each bench uses its own part")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
