@@ -84,6 +84,8 @@ equal "its control group is handed over" yes "$(shows host.look.1 Delegate)"
 shown() { systemctl status --no-pager "$(unit_of host.look.1)" | grep -q "$1"; }
 soon "systemctl status names the run" shown 'Shipbell run host/look#1, attempt 1'
 soon "and shows what it does" shown 'sleep 2'
+in_leaf() { grep -q . "/sys/fs/cgroup$(shows host.look.1 ControlGroup)/steps/cgroup.procs"; }
+soon "its steps have a control group of their own in it" in_leaf
 check "systemd-cgtop shows it" sh -c 'systemd-cgtop -b -n 1 --depth=5 | grep -q shipbell-jobs.slice'
 soon "it ends well" outcome_is host/look#1 succeeded
 equal "nothing in a step was expanded by systemd" '$HOME %n $$ ${X};two;' "$(said host/look#1 | tr '\n' ';')"
