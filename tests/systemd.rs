@@ -107,6 +107,7 @@ fn users_and_directories_are_made_as_the_unit_needs_them() {
     scenario("install");
 }
 
+/// Fault 1 (the daemon is killed while a job runs) and fault 37 in part (stopped while one runs).
 #[test]
 fn a_run_goes_on_while_the_daemon_is_restarted_killed_and_stopped() {
     scenario("restart");
@@ -122,16 +123,19 @@ fn steps_are_users_of_their_own_who_reach_what_is_theirs() {
     scenario("runs");
 }
 
+/// Faults 7 (a unit stopped by hand) and 8 (what hides and ignores TERM), with what systemd adds.
 #[test]
 fn every_run_is_a_unit_and_nothing_of_it_is_left() {
     scenario("units");
 }
 
+/// Faults 2 (the executor is killed), 5 (a start whose answer is lost) and 34 (who asks, and what).
 #[test]
 fn the_executor_has_no_capability_believes_nobody_and_may_be_killed() {
     scenario("executor");
 }
 
+/// Faults 1, 2, 4 and 5 at instants that nobody chose.
 #[test]
 fn a_storm_of_kills_under_systemd_loses_nothing_and_doubles_nothing() {
     scenario("storm");
