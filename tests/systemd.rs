@@ -140,3 +140,8 @@ fn the_executor_has_no_capability_believes_nobody_and_may_be_killed() {
 fn a_storm_of_kills_under_systemd_loses_nothing_and_doubles_nothing() {
     scenario("storm");
 }
+
+#[test]
+fn a_pull_request_has_no_secret_no_network_and_no_home_that_is_kept() {
+    scenario("pulls");
+}

@@ -10,7 +10,7 @@ use crate::config::message::{Findings, Mistake, Problem, Source, Spot};
 use crate::config::settings::{self, Shared, first_header};
 use crate::config::tree::{self, Data, Entry, Table};
 use crate::config::{Trust, load, resolve, safe, steps, url};
-use crate::model::catalog::{Pipeline, Repo};
+use crate::model::catalog::{Pipeline, Pulls, Repo};
 use crate::model::job::{Commits, Hash, InitDef, RefFilter, RepoDef};
 use crate::model::name::{JobKey, JobName, PipelineName};
 use crate::model::time::Seconds;
@@ -147,6 +147,7 @@ fn repo(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> O
         entry.refuse("`poll` is zero", "write how often to ask, like \"1m\"", f);
     }
     let commits = get("commits").map_or(Some(Commits::Latest), |entry| entry.word(f));
+    let pulls = get("pulls").map_or(Some(Pulls::None), |entry| entry.word(f));
     let history = get("history").map_or(Some(true), |entry| entry.flag(f));
     let paths = get("paths").and_then(|entry| job::globs(entry, f)).map(|(paths, _)| paths).unwrap_or_default();
     let signed_by = get("signed-by").map(|entry| signers(entry, trust, f));
@@ -166,6 +167,7 @@ fn repo(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> O
             refs: RefFilter { branches: names, tags: Vec::new() },
             poll: poll?,
             quiet: quiet?,
+            pulls: pulls?,
         },
         definition: RepoDef { url, commits: commits?, history: history?, signed_by: signers },
         paths,

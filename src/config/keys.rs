@@ -123,7 +123,7 @@ const REPO: &[Key] = &[
     ("commits", Works),
     ("history", Works),
     ("credential", Works),
-    ("pulls", NotYet("pull requests are not run")),
+    ("pulls", Works),
     ("signed-by", Works),
 ];
 

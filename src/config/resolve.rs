@@ -8,7 +8,7 @@ use crate::config::file::{Draft, RepoDraft};
 use crate::config::message::{Findings, Mistake, Spot, closest};
 use crate::config::settings::{Shared, missing_approval};
 use crate::config::{environment, job};
-use crate::model::catalog::{Job, Notify, Pipeline, PipelineState};
+use crate::model::catalog::{Job, Notify, Pipeline, PipelineState, Pulls};
 use crate::model::glob::is_plain;
 use crate::model::job::{
     CatchUp, DEFINITION_FORMAT, Definition, EnvironmentPolicy, InitDef, OnInterrupted, Overlap, RefFilter, Retry,
@@ -88,6 +88,7 @@ fn definition(
         key: job.key.clone(),
         repo: repo.map(|repo| repo.definition.clone()),
         refs,
+        pulls: takes_pulls(job, repo),
         schedule: job.schedule.clone(),
         every: job.every.clone(),
         catch_up: job.catch_up.unwrap_or(CatchUp::Once),
@@ -124,6 +125,14 @@ fn definition(
         log_limit: job.limits.log.unwrap_or(LOG_BYTES),
         limits: job.limits.limits,
     }
+}
+
+/// Pull requests are for jobs that test whatever is new: those that name no branches of their own, stand
+/// on no other job and change no environment.
+fn takes_pulls(job: &job::Draft, repo: Option<&RepoDraft>) -> bool {
+    let wanted = repo.is_some_and(|repo| repo.repo.pulls == Pulls::Sandboxed);
+    let by_commits = job.timed_at.is_none() && !job.manual && job.needs.is_empty() && job.environment.is_none();
+    wanted && by_commits && job.branches.is_none() && job.tags.is_none()
 }
 
 fn check_needs(draft: &Draft, findings: &Findings) {

@@ -12,9 +12,10 @@ use super::{StartError, Status, order, secrets};
 use crate::launch::local::Local;
 use crate::launch::systemd::{Places, Systemd};
 use crate::launch::{Launcher, evidence};
+use crate::model::commit::RefName;
 use crate::model::job::{Definition, Hash};
 use crate::model::name::RunRef;
-use crate::model::ticket::{LOCK, StartOrder, TICKET, Ticket, VERSION};
+use crate::model::ticket::{LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
 use crate::run::{logfile, user};
 use crate::sys::lock::Lock;
 use crate::sys::{files, host};
@@ -153,14 +154,15 @@ impl Here {
             StartError::Refused(text)
         })?;
         order::check(order, &definition).map_err(StartError::Refused)?;
+        let definition = order::as_carried_out(order, &definition).map_err(StartError::Refused)?;
         self.inner.launcher.accepts(&definition, order).map_err(StartError::Refused)?;
         let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
         let secrets = secrets::read(&self.inner.secrets, &definition).map_err(StartError::Refused)?;
         let ticket = Ticket {
             v: VERSION,
             order: order.clone(),
-            definition: definition.as_ref().clone(),
-            home: self.home(&definition)?,
+            home: self.home_for(order, &definition)?,
+            definition,
             init_config,
             unit: self.inner.launcher.unit(&order.run, order.attempt),
         };
@@ -176,6 +178,14 @@ impl Here {
         // Nobody asks for it after a power cut: what must last is `claimed`, and the supervisor sees to that.
         files::write_for_now(&dir.join(TICKET), &text, 0o640)?;
         Ok(self.inner.launcher.launch(&dir, &ticket, secrets::hand_over(&secrets)?)?)
+    }
+
+    /// What a pull request leaves in its home nobody else is to find.
+    fn home_for(&self, order: &StartOrder, definition: &Definition) -> io::Result<PathBuf> {
+        match order.git_ref.as_ref().is_some_and(RefName::is_pull) {
+            true => Ok(self.dir(&order.run, order.attempt).join(OUT).join("pull").join("home")),
+            false => self.home(definition),
+        }
     }
 
     fn make_attempt(&self, run: &RunRef, attempt: u32) -> io::Result<PathBuf> {

@@ -11,6 +11,7 @@ use crate::model::job::Factor;
 use crate::model::time::Timestamp;
 use crate::model::view::{CheckView, DoctorView, SCHEMA, Standing};
 use crate::report::used::bytes;
+use crate::store::Reader;
 use crate::sys::cgroup::{self, Ending, Guarantees, Site};
 use crate::sys::host;
 
@@ -43,10 +44,12 @@ pub(super) fn routes() -> Router<App> {
 async fn doctor(State(app): State<App>) -> Answer<DoctorView> {
     let (catalog, disk, now) =
         look(&app, |world, now| (world.scratch.catalog.clone(), world.scratch.disk_free, now)).await?;
-    let (units, host) = (app.site.units, app.site.host.clone());
+    let (units, host, reader) = (app.site.units, app.site.host.clone(), app.reader.clone());
     let view = tokio::task::spawn_blocking(move || {
         let facts = gather(units, disk, &catalog.settings);
-        view(&facts, &catalog, host, true, now)
+        let mut view = view(&facts, &catalog, host, true, now);
+        view.checks.extend(hooks(&reader, &catalog, now));
+        view
     });
     let view = view.await.map_err(|_| super::api::No::internal("the answer could not be made"))?;
     Ok(Json(view))
@@ -85,6 +88,7 @@ pub fn view(facts: &Facts, catalog: &Catalog, host: String, daemon: bool, now: T
         zone(facts, &catalog.settings),
         disk(facts, &catalog.settings),
     ];
+    let checks = checks.into_iter().chain(pulls(facts, catalog)).collect();
     DoctorView { schema: SCHEMA, now, host, daemon, checks }
 }
 
@@ -236,6 +240,38 @@ fn mail(catalog: &Catalog) -> CheckView {
         }
         _ => check("mail", Standing::Holds, format!("goes out through {}", settings.mail.host), None),
     }
+}
+
+/// Whether pushes are announced as they should be, by what came in the last two weeks.
+fn hooks(reader: &Reader, catalog: &Catalog, now: Timestamp) -> Option<CheckView> {
+    let asked = catalog.pipelines.values().filter(|pipeline| pipeline.repo.is_some());
+    let counts: Vec<_> =
+        asked.filter_map(|pipeline| Some((&pipeline.name, reader.hook_count(&pipeline.name, now).ok()?))).collect();
+    if !counts.iter().any(|(_, count)| count.last_delivery.is_some()) {
+        let set_up = catalog.settings.forges.values().any(|forge| forge.webhook_credential.is_some());
+        let text = "no web hook has come in two weeks: pushes are seen by polling only";
+        let todo = "at the host, add one to PUBLIC-URL/hooks/HOST/PIPELINE (docs/hooks.md)";
+        return set_up.then(|| check("web hooks", Standing::Weaker, text, Some(todo)));
+    }
+    let missed = counts.iter().filter_map(|(name, count)| Some(format!("{name}: {}", count.told()?)));
+    let missed: Vec<String> = missed.collect();
+    if missed.is_empty() {
+        return Some(check("web hooks", Standing::Holds, "every push was announced", None));
+    }
+    let todo = "look at the deliveries that failed, at the host; polling made up for them";
+    Some(check("web hooks", Standing::Weaker, missed.join("; "), Some(todo)))
+}
+
+/// Whether pull requests can be run as `pulls` promises.
+fn pulls(facts: &Facts, catalog: &Catalog) -> Option<CheckView> {
+    catalog.pipelines.values().find(|pipeline| pipeline.takes_pulls())?;
+    if facts.units {
+        let text = "they run without secrets, network and all that is kept";
+        return Some(check("pull requests", Standing::Holds, text, None));
+    }
+    let text = "there is no sandbox for them here: their runs fail";
+    let todo = "run Shipbell under shipbell.service, or remove pulls from [repo]";
+    Some(check("pull requests", Standing::Wrong, text, Some(todo)))
 }
 
 fn zone(facts: &Facts, settings: &Settings) -> CheckView {

@@ -59,7 +59,16 @@ impl Pipeline {
     /// Whether any job (or `[repo]` itself) follows this ref.
     #[must_use]
     pub fn watches(&self, git_ref: &RefName, head: Option<&RefName>) -> bool {
+        if git_ref.is_pull() {
+            return self.takes_pulls();
+        }
         self.filters().any(|filter| filter.matches(git_ref, head))
+    }
+
+    /// Whether pull requests are looked at.
+    #[must_use]
+    pub fn takes_pulls(&self) -> bool {
+        self.repo.as_ref().is_some_and(|repo| repo.pulls == Pulls::Sandboxed)
     }
 
     /// Whether some filter names it plainly.
@@ -151,6 +160,14 @@ pub struct Repo {
     pub refs: RefFilter,
     pub poll: Seconds,
     pub quiet: Seconds,
+    #[serde(default)]
+    pub pulls: Pulls,
+}
+
+crate::words! {
+    /// Whether pull requests are run, whoever opened them.
+    #[derive(Default)]
+    pub enum Pulls { #[default] None => "none", Sandboxed => "sandboxed" }
 }
 
 impl Repo {

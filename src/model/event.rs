@@ -177,6 +177,7 @@ pub enum Change {
     },
     StandingPut(Standing),
     LastRanPut(LastRan),
+    PulledPut(Pulled),
     FailingPut(Failing),
     RunPut(Box<Run>),
     AttemptPut(Attempt),
@@ -239,6 +240,17 @@ pub struct LastRan {
     pub git_ref: RefName,
     pub commit: CommitId,
     pub run: RunRef,
+}
+
+/// The newest head of a pull request that a job was started for. Standings know nothing of pull requests:
+/// what anyone may have written proves nothing for the same commit elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulled {
+    pub pipeline: PipelineName,
+    pub job: JobName,
+    pub git_ref: RefName,
+    /// Number of the sighting.
+    pub sighting: u64,
 }
 
 /// How long a job has been failing on a branch; `count` 0 = it does not.

@@ -75,6 +75,9 @@ pub struct Definition {
     pub key: JobKey,
     pub repo: Option<RepoDef>,
     pub refs: RefFilter,
+    /// Whether it runs for pull requests: then without secrets, network and all that is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pulls: bool,
     pub schedule: Vec<ScheduleDef>,
     pub every: Option<Every>,
     pub catch_up: CatchUp,
@@ -144,6 +147,12 @@ impl Definition {
         self.repo.is_some() && !self.timed() && self.needs.is_empty() && !self.manual
     }
 
+    /// Whether a new head of this ref starts it, where new heads start it at all.
+    #[must_use]
+    pub fn follows(&self, git_ref: &RefName, head: Option<&RefName>) -> bool {
+        if git_ref.is_pull() { self.pulls } else { self.refs.matches(git_ref, head) }
+    }
+
     /// Row 2 of the trigger rule: the success of the needed jobs starts it.
     #[must_use]
     pub fn follows_needs(&self) -> bool {
@@ -175,6 +184,10 @@ impl RefFilter {
     #[must_use]
     pub fn matches(&self, git_ref: &RefName, head: Option<&RefName>) -> bool {
         use crate::model::glob::list_matches;
+        // Anyone may open a pull request: no branch's name lets one in.
+        if git_ref.is_pull() {
+            return false;
+        }
         if git_ref.is_tag() {
             return !self.tags.is_empty() && list_matches(&self.tags, git_ref.short());
         }
@@ -188,7 +201,7 @@ impl RefFilter {
     #[must_use]
     pub fn names_plainly(&self, git_ref: &RefName, head: Option<&RefName>) -> bool {
         match &self.branches {
-            _ if git_ref.is_tag() => false,
+            _ if git_ref.is_tag() || git_ref.is_pull() => false,
             Some(names) => names.iter().any(|name| name == git_ref.short()),
             None => self.tags.is_empty() && head == Some(git_ref),
         }

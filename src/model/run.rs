@@ -164,6 +164,12 @@ impl Run {
         }
     }
 
+    /// Whether it runs what a pull request brings: sandboxed, and counting for nothing else.
+    #[must_use]
+    pub fn is_pull(&self) -> bool {
+        self.git_ref.as_ref().is_some_and(RefName::is_pull)
+    }
+
     #[must_use]
     pub fn finished(&self) -> Option<&Finished> {
         match &self.state {

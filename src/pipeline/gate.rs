@@ -85,6 +85,9 @@ fn judge(world: &World, run: &Run, now: Timestamp) -> Gate {
         return Gate::Skip { reason: "the job is no longer in its file".into() };
     };
     let definition = &job.definition;
+    if run.is_pull() && !definition.pulls {
+        return Gate::Skip { reason: "its file takes no pull requests for this job any more".into() };
+    }
     let request = world.request_of(&run.run);
     if run.definition != job.hash {
         return request.map_or(Gate::Refresh, |_| Gate::Void { why: "the job file changed".into() });

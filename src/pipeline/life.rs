@@ -270,6 +270,10 @@ fn tell_end(draft: &mut Draft<'_>, run: &Run, outcome: Outcome) {
         Outcome::Succeeded => false,
         Outcome::Cancelled | Outcome::Skipped => return,
     };
+    // Whoever opens pull requests must not be able to fill mailboxes: the host is told, people are not.
+    if run.is_pull() {
+        return;
+    }
     let key = (run.run.job.job.clone(), run.git_ref.clone());
     let old = draft.live(&run.run.job.pipeline).and_then(|live| live.failing.get(&key));
     let Some(failing) = failing_after(old, &run.run, run, bad, draft.now) else { return };

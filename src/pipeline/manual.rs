@@ -68,6 +68,9 @@ fn choose(
     let head = live.and_then(|live| live.seen.as_ref()).and_then(|seen| seen.head.as_ref());
     match found {
         None => Err(format!("{} has seen no branch or tag `{wanted}`", key.pipeline)),
+        Some(sighting) if sighting.git_ref.is_pull() && !definition.pulls => {
+            Err(format!("`{wanted}` is a pull request, and {key} runs for none"))
+        }
         Some(sighting) if definition.deploys() && !definition.refs.matches(&sighting.git_ref, head) => {
             Err(format!("{key} deploys, and `{wanted}` is not among its branches"))
         }
@@ -109,6 +112,9 @@ pub fn retry(draft: &mut Draft<'_>, old: &Run, by: &str) -> Reply {
     let Some(job) = draft.world.job(key).cloned() else {
         return not_found(format!("{key} is no longer in its file"));
     };
+    if old.is_pull() && !job.definition.pulls {
+        return conflict(format!("{} is of a pull request, and {key} runs for none any more", old.run));
+    }
     if let Some(refused) = pause::refuses(draft, key) {
         return refused;
     }

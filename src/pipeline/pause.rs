@@ -119,7 +119,7 @@ fn newest_only(draft: &mut Draft<'_>, key: &JobKey) {
     let Some(definition) = draft.world.job(key).map(|job| job.definition.clone()) else { return };
     let Some(live) = draft.live(&key.pipeline) else { return };
     let head = live.seen.as_ref().and_then(|seen| seen.head.clone());
-    let rows = live.sightings.iter().filter(|(git_ref, _)| definition.refs.matches(git_ref, head.as_ref()));
+    let rows = live.sightings.iter().filter(|(git_ref, _)| definition.follows(git_ref, head.as_ref()));
     let rows: Vec<Vec<Sighting>> = rows.map(|(_, row)| row.clone()).collect();
     for row in rows {
         let mut newer: Option<Sighting> = None;

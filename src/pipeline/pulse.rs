@@ -17,7 +17,8 @@ const SLOW_LEAST: Seconds = Seconds(300);
 
 /// A run ended.
 pub fn ended(draft: &mut Draft<'_>, run: &Run, outcome: Outcome) {
-    if outcome != Outcome::Succeeded {
+    // A pull request that passes does not show that the job goes well where it counts.
+    if outcome != Outcome::Succeeded || run.is_pull() {
         return;
     }
     let key = &run.run.job;

@@ -157,6 +157,7 @@ impl Scratch {
             Change::PauseOver { scope } => self.mark_scope(scope),
             Change::PollProblem { .. }
             | Change::FailingPut(_)
+            | Change::PulledPut(_)
             | Change::LedgerPut(_)
             | Change::AttemptPut(_)
             | Change::StepPut(_)

@@ -129,7 +129,11 @@ fn pass_over(draft: &mut Draft<'_>, name: &PipelineName, git_ref: &RefName, newe
 fn ref_gone(draft: &mut Draft<'_>, name: &PipelineName, git_ref: &RefName) {
     draft.put(Change::RefGone { pipeline: name.clone(), git_ref: git_ref.clone() });
     draft.note("gone", &format!("{name} {}", git_ref.short()), "the remote has it no more");
-    let kind = if git_ref.is_tag() { "tag" } else { "branch" };
+    let kind = match (git_ref.is_tag(), git_ref.is_pull()) {
+        (true, _) => "tag",
+        (_, true) => "pull request",
+        _ => "branch",
+    };
     skip_runs_of(draft, name, git_ref, None, &format!("{kind} {} was deleted", git_ref.short()));
 }
 

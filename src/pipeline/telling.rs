@@ -60,7 +60,7 @@ fn mark(draft: &mut Draft<'_>, run: &Run) {
 
 fn ping(draft: &mut Draft<'_>, run: &Run, at: PingAt) {
     // What a stranger asks to be taken in says nothing of the job's health.
-    if run.git_ref.as_ref().is_some_and(crate::model::commit::RefName::is_pull) {
+    if run.is_pull() {
         return;
     }
     let wanted = draft.world.job(&run.run.job).is_some_and(|job| job.pings.contains_key(&at));

@@ -3,7 +3,7 @@
 
 use crate::model::catalog::PipelineState;
 use crate::model::commit::{CommitId, RefName, Sighting};
-use crate::model::event::{Change, Latest, Standing};
+use crate::model::event::{Change, Latest, Pulled, Standing};
 use crate::model::glob::list_matches;
 use crate::model::job::{Definition, Unchanged};
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
@@ -49,7 +49,7 @@ fn heads(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition) {
     let head = live.seen.as_ref().and_then(|seen| seen.head.clone());
     let mut candidates: Vec<Sighting> = Vec::new();
     for (git_ref, row) in &live.sightings {
-        if !definition.refs.matches(git_ref, head.as_ref()) {
+        if !definition.follows(git_ref, head.as_ref()) {
             continue;
         }
         let last = row.len().saturating_sub(1);
@@ -59,14 +59,25 @@ fn heads(draft: &mut Draft<'_>, key: &JobKey, definition: &Definition) {
         candidates.extend(row.iter().enumerate().filter(due).map(|(_, sighting)| sighting.clone()));
     }
     for sighting in candidates {
-        let standing = draft.standing(key, &sighting.commit.id);
-        if standing.fired || standing.latest.is_some() || !is_still(draft, key, &sighting) {
+        if has_had(draft, key, &sighting) || !is_still(draft, key, &sighting) {
             continue;
         }
         if let Some(applies) = applies(draft, key, definition, &sighting.git_ref, &sighting.commit.id) {
             fire(draft, key, definition, &sighting, Cause::Commit { sighting: sighting.number }, applies);
         }
     }
+}
+
+/// Whether the job was started for this head before. A branch or tag counts by its commit; a pull request
+/// only for itself.
+fn has_had(draft: &Draft<'_>, key: &JobKey, sighting: &Sighting) -> bool {
+    if sighting.git_ref.is_pull() {
+        let place = (key.job.clone(), sighting.git_ref.clone());
+        let had = draft.live(&key.pipeline).and_then(|live| live.pulled.get(&place));
+        return had.is_some_and(|number| *number >= sighting.number);
+    }
+    let standing = draft.standing(key, &sighting.commit.id);
+    standing.fired || standing.latest.is_some()
 }
 
 /// `quiet`: the branch must have been still for so long.
@@ -175,6 +186,9 @@ fn fire(
     cause: Cause,
     applies: Applies,
 ) {
+    if sighting.git_ref.is_pull() {
+        return pulled(draft, key, sighting, cause, applies.is_ok());
+    }
     let mut standing = draft.standing(key, &sighting.commit.id);
     standing.fired = true;
     match applies {
@@ -197,6 +211,20 @@ fn fire(
                 queue(draft, key, Some(sighting), cause, std::collections::BTreeMap::new());
             }
         }
+    }
+}
+
+/// The head of a pull request: it has no standing, and nothing is carried over by it.
+fn pulled(draft: &mut Draft<'_>, key: &JobKey, sighting: &Sighting, cause: Cause, applies: bool) {
+    draft.put(Change::PulledPut(Pulled {
+        pipeline: key.pipeline.clone(),
+        job: key.job.clone(),
+        git_ref: sighting.git_ref.clone(),
+        sighting: sighting.number,
+    }));
+    match applies {
+        true => drop(queue(draft, key, Some(sighting), cause, std::collections::BTreeMap::new())),
+        false => draft.note("skipped", &format!("{key} {}", sighting.commit.id.short()), "no path of it changed"),
     }
 }
 
@@ -251,7 +279,8 @@ pub fn queue(
 
 /// After a run ended: its standing, and the standings that carry its outcome over.
 pub fn stand(draft: &mut Draft<'_>, run: &Run, latest: Option<Latest>) {
-    let Some(commit) = &run.commit else { return };
+    // What a pull request showed says nothing of the commit elsewhere.
+    let Some(commit) = run.commit.as_ref().filter(|_| !run.is_pull()) else { return };
     let mut standing = draft.standing(&run.run.job, commit);
     let before = standing.latest.as_ref().map(|latest| latest.upstream.run.clone());
     let Some(latest) = latest else { return };

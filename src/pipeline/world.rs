@@ -54,6 +54,8 @@ pub struct Live {
     pub sightings: BTreeMap<RefName, Vec<Sighting>>,
     pub standings: BTreeMap<(JobName, CommitId), Standing>,
     pub last_ran: BTreeMap<(JobName, RefName), LastRan>,
+    /// By job and pull request: the newest sighting that it was started for.
+    pub pulled: BTreeMap<(JobName, RefName), u64>,
     /// Jobs that fail now.
     pub failing: BTreeMap<(JobName, Option<RefName>), Failing>,
     /// The highest number that a sighting of this pipeline has had.
@@ -251,6 +253,7 @@ impl World {
             | Change::RefGone { .. }
             | Change::StandingPut(_)
             | Change::LastRanPut(_)
+            | Change::PulledPut(_)
             | Change::FailingPut(_)
             | Change::EnvironmentPut(_) => {
                 if let Some(name) = pipeline {
@@ -307,6 +310,7 @@ fn pipeline_of(change: &Change) -> Option<&PipelineName> {
         Change::SightingPut(sighting) => Some(&sighting.pipeline),
         Change::StandingPut(standing) => Some(&standing.job.pipeline),
         Change::LastRanPut(last) => Some(&last.pipeline),
+        Change::PulledPut(pulled) => Some(&pulled.pipeline),
         Change::FailingPut(failing) => Some(&failing.job.pipeline),
         Change::RunPut(run) => Some(&run.run.job.pipeline),
         Change::EnvironmentPut(environment) => Some(&environment.pipeline),
@@ -334,12 +338,16 @@ impl Live {
             Change::SightingPut(sighting) => self.absorb_sighting(sighting),
             Change::RefGone { git_ref, .. } => {
                 self.sightings.remove(git_ref);
+                self.pulled.retain(|(_, name), _| name != git_ref);
             }
             Change::StandingPut(standing) => {
                 self.standings.insert((standing.job.job.clone(), standing.commit.clone()), standing.clone());
             }
             Change::LastRanPut(last) => {
                 self.last_ran.insert((last.job.clone(), last.git_ref.clone()), last.clone());
+            }
+            Change::PulledPut(pulled) => {
+                self.pulled.insert((pulled.job.clone(), pulled.git_ref.clone()), pulled.sighting);
             }
             Change::FailingPut(failing) => {
                 let key = (failing.job.job.clone(), failing.git_ref.clone());

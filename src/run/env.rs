@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::model::commit::RefName;
 use crate::model::job::StepDef;
 use crate::model::secret::EnvValue;
 use crate::model::ticket::{OUT, Ticket, WORK};
@@ -110,7 +111,10 @@ fn shipbell_words(env: &mut BTreeMap<String, String>, ticket: &Ticket, places: &
     let order = &ticket.order;
     let job = &order.run.job;
     let commit = |id: &Option<crate::model::commit::CommitId>| id.as_ref().map(ToString::to_string);
-    let short = |tag: bool| order.git_ref.as_ref().filter(|name| name.is_tag() == tag).map(|n| n.short().to_owned());
+    let named = order.git_ref.as_ref();
+    let short =
+        |tag: bool| named.filter(|name| name.is_tag() == tag && !name.is_pull()).map(|name| name.short().to_owned());
+    let pull = named.and_then(RefName::pull).map(|number| number.to_string());
     let environment = ticket.definition.environment.as_ref().map(|environment| environment.name.to_string());
     let due = order.cause.due();
     for (name, value) in [
@@ -126,6 +130,7 @@ fn shipbell_words(env: &mut BTreeMap<String, String>, ticket: &Ticket, places: &
         ("COMMIT", commit(&order.commit)),
         ("BRANCH", short(false)),
         ("TAG", short(true)),
+        ("PULL", pull),
         ("ENVIRONMENT", environment),
         ("DEPLOYED", commit(&order.deployed)),
         ("WORKSPACE", Some(text(&places.work))),
@@ -140,12 +145,23 @@ fn shipbell_words(env: &mut BTreeMap<String, String>, ticket: &Ticket, places: &
 fn prow_words(env: &mut BTreeMap<String, String>, ticket: &Ticket, places: &Places) {
     let order = &ticket.order;
     let job_name = format!("{}.{}", order.run.job.pipeline, order.run.job.job);
-    let kind = if ticket.definition.timed() || order.commit.is_none() { "periodic" } else { "postsubmit" };
+    let pull = order.git_ref.as_ref().and_then(RefName::pull);
+    let kind = match pull {
+        Some(_) => "presubmit",
+        None if ticket.definition.timed() || order.commit.is_none() => "periodic",
+        None => "postsubmit",
+    };
     let number = order.run.number.to_string();
     let mut spec = serde_json::json!({ "type": kind, "job": job_name, "buildid": number, "prowjobid": order.run.id() });
     if let (Some(commit), Some(repo)) = (&order.commit, &ticket.definition.repo) {
         let (owner, name) = owner_and_name(&repo.url);
-        let base = order.git_ref.as_ref().map(|name| name.short().to_owned()).unwrap_or_default();
+        // Into which branch a pull request is to go git does not say.
+        let branch = order.git_ref.as_ref().filter(|name| !name.is_pull());
+        let base = branch.map(|name| name.short().to_owned()).unwrap_or_default();
+        if let Some(number) = pull {
+            env.insert("PULL_NUMBER".into(), number.to_string());
+            env.insert("PULL_PULL_SHA".into(), commit.to_string());
+        }
         let refs = serde_json::json!({
             "org": owner, "repo": name, "repo_link": repo.url, "base_ref": base, "base_sha": commit,
         });

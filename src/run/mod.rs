@@ -42,6 +42,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::model::commit::RefName;
 use crate::model::job::Sandbox;
 use crate::model::run::{Outcome, Usage};
 use crate::model::secret::OnLeak;
@@ -197,6 +198,9 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
     log.note(&format!("=== {}, attempt {}, as user {}", ticket.order.run, ticket.order.attempt, doer.name));
     if let Some(warning) = &doer.warning {
         log.note(&format!("=== WARNING: {warning}"));
+    }
+    if ticket.order.git_ref.as_ref().is_some_and(RefName::is_pull) {
+        log.note("=== a pull request: no secrets, no network, nothing of it is kept or counts elsewhere");
     }
     match &ticket.unit {
         Some(unit) => log.note(&format!("=== unit {unit}, sandbox {}", ticket.definition.sandbox)),

@@ -25,6 +25,7 @@ use crate::model::commit::{CommitId, RefName};
 use crate::model::job::hex;
 
 const HEADS: &str = "refs/shipbell/heads/";
+const PULLS: &str = "refs/shipbell/pulls/";
 const KEPT: &str = "refs/shipbell/kept/";
 
 /// Nothing in it is ever collected as garbage by git itself. Objects are readable for the jobs that borrow
@@ -183,7 +184,12 @@ pub(super) fn restore_config(mirror: &Path) -> Result<(), SourceError> {
 
 /// Where a ref of the remote stands in the mirror.
 pub(super) fn local_name(name: &RefName) -> String {
-    if name.is_tag() { name.to_string() } else { format!("{HEADS}{}", name.short()) }
+    match (name.is_tag(), name.is_pull()) {
+        (true, _) => name.to_string(),
+        // A branch may be called `pull/7/head` as well.
+        (_, true) => format!("{PULLS}{}", name.short()),
+        _ => format!("{HEADS}{}", name.short()),
+    }
 }
 
 fn remote_name(local: &str) -> Option<RefName> {

@@ -10,6 +10,7 @@ use super::clean;
 use super::error::SourceError;
 use super::mirror::{Mirror, Mirrors};
 use super::origin;
+use super::pulls;
 use super::remote::Remote;
 use super::remotes::Remotes;
 use super::scope::Scope;
@@ -147,7 +148,11 @@ async fn ask(
     last: Option<&Arc<Said>>,
 ) -> Result<Arc<Said>, SourceError> {
     let scope = Scope::of(targets.iter().map(|target| target.pipeline.as_ref()));
-    let (remote, scope) = tools.remotes.ask(at, &scope, deadline).await?;
+    let pulls = scope.has_pulls();
+    let (mut remote, scope) = tools.remotes.ask(at, &scope, deadline).await?;
+    if pulls {
+        remote = narrowed(tools, at, remote).await?;
+    }
     if let Some(last) = last.filter(|last| last.scope == scope && last.remote == remote) {
         return Ok(last.clone());
     }
@@ -155,7 +160,7 @@ async fn ask(
     let mut others = Vec::new();
     if !scope.has_all_branches() && targets.iter().any(missing) {
         let (all, _) = tools.remotes.ask(at, &scope.with_all_branches(), deadline).await?;
-        others = all.refs.into_keys().filter(|name| !name.is_tag()).collect();
+        others = all.refs.into_keys().filter(|name| !name.is_tag() && !name.is_pull()).collect();
     }
     Ok(Arc::new(Said { remote, scope, others }))
 }
@@ -171,6 +176,16 @@ fn knows(target: &Target, said: &Said) -> bool {
         && missing_names(pipeline, remote).is_empty()
         && !lost_head(target, remote)
         && !remote.refs.is_empty()
+}
+
+/// The answer with those pull requests that are followed.
+async fn narrowed(tools: &Tools, at: &Address, mut remote: Remote) -> Result<Remote, SourceError> {
+    let (mirrors, at) = (tools.mirrors.clone(), at.clone());
+    blocking(move || {
+        pulls::narrow(mirrors.open(&at)?.path(), &mut remote)?;
+        Ok(remote)
+    })
+    .await
 }
 
 fn lost_head(target: &Target, remote: &Remote) -> bool {
@@ -246,7 +261,11 @@ async fn get(
     if !said.scope.has_all_tags() {
         // Something is new: now the tags of its history are worth their list.
         let scope = said.scope.with_all_tags();
-        let (remote, scope) = in_place(tools, ASK_USUAL, tools.remotes.ask(at, &scope, deadlines.ask)).await?;
+        let pulls = scope.has_pulls();
+        let (mut remote, scope) = in_place(tools, ASK_USUAL, tools.remotes.ask(at, &scope, deadlines.ask)).await?;
+        if pulls {
+            remote = narrowed(tools, at, remote).await?;
+        }
         let asked = Arc::new(Said { remote, scope, others: Vec::new() });
         let (mirrors, watching, place) = (tools.mirrors.clone(), targets.clone(), at.clone());
         wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, true)).await?;

@@ -1,5 +1,5 @@
 //! What a remote has, and asking it by `git ls-remote`, read strictly and within bounds. Refs other than
-//! branches and tags are passed over, and so are names that git itself would not accept.
+//! branches, tags and pull requests are passed over, and so are names that git itself would not accept.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -81,9 +81,7 @@ fn parse(answer: &[u8]) -> Result<Remote, String> {
         if left.bytes().all(|c| c == b'0') {
             continue;
         }
-        // Pull requests are not watched.
-        if let Some(name) = RefName::new(right.strip_suffix("^{}").unwrap_or(right)).ok().filter(|name| !name.is_pull())
-        {
+        if let Ok(name) = RefName::new(right.strip_suffix("^{}").unwrap_or(right)) {
             remote.refs.insert(name, id);
         }
     }
@@ -109,7 +107,10 @@ mod tests {
         let remote = parse(text.as_bytes()).unwrap();
         assert_eq!(remote.head, Some(RefName::branch("main").unwrap()));
         let refs: Vec<_> = remote.refs.iter().map(|(name, id)| (name.as_str(), id.as_str())).collect();
-        assert_eq!(refs, [("refs/heads/main", a.as_str()), ("refs/tags/v1", c.as_str())]);
+        assert_eq!(
+            refs,
+            [("refs/heads/main", a.as_str()), ("refs/pull/1/head", b.as_str()), ("refs/tags/v1", c.as_str())]
+        );
     }
 
     #[test]

@@ -73,6 +73,15 @@ impl Remotes {
     /// # Errors
     /// If there is no answer in time.
     pub async fn ask(&self, at: &Address, scope: &Scope, deadline: Duration) -> Result<(Remote, Scope), SourceError> {
+        let (mut remote, covered) = self.ask_all(at, scope, deadline).await?;
+        // Who lists everything lists every pull request that there ever was.
+        if !scope.has_pulls() {
+            remote.refs.retain(|name, _| !name.is_pull());
+        }
+        Ok((remote, covered))
+    }
+
+    async fn ask_all(&self, at: &Address, scope: &Scope, deadline: Duration) -> Result<(Remote, Scope), SourceError> {
         let until = Instant::now() + deadline;
         let origin = Origin::parse(&at.url)?;
         let access = self.access(at).await?;

@@ -9,6 +9,8 @@ use crate::model::job::RefFilter;
 
 const HEADS: &str = "refs/heads/";
 const TAGS: &str = "refs/tags/";
+/// Pull requests, as GitHub and Gitea have them, and merge requests of GitLab.
+const PULLS: [&str; 2] = ["refs/pull/", "refs/merge-requests/"];
 
 /// More beginnings than this are asked as one.
 const PREFIXES_MAX: usize = 64;
@@ -31,12 +33,24 @@ impl Scope {
     /// What these pipelines follow.
     #[must_use]
     pub fn of<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>) -> Self {
-        Self::of_filters(pipelines.into_iter().flat_map(Pipeline::filters))
+        let (mut prefixes, mut pulls) = (BTreeSet::new(), false);
+        for pipeline in pipelines {
+            prefixes.extend(pipeline.filters().flat_map(of_filter));
+            pulls |= pipeline.takes_pulls();
+        }
+        if pulls {
+            prefixes.extend(PULLS.map(str::to_owned));
+        }
+        Self::reduced(prefixes)
     }
 
     /// What these filters let in.
     pub fn of_filters<'a>(filters: impl IntoIterator<Item = &'a RefFilter>) -> Self {
-        let mut scope = Self { prefixes: filters.into_iter().flat_map(of_filter).collect() };
+        Self::reduced(filters.into_iter().flat_map(of_filter).collect())
+    }
+
+    fn reduced(prefixes: BTreeSet<String>) -> Self {
+        let mut scope = Self { prefixes };
         scope.reduce();
         scope
     }
@@ -64,7 +78,8 @@ impl Scope {
         let all = self.prefixes.clone();
         self.prefixes.retain(|prefix| !all.iter().any(|other| other != prefix && prefix.starts_with(other.as_str())));
         if self.prefixes.len() > PREFIXES_MAX {
-            *self = Self::default();
+            let pulls = all.into_iter().filter(|prefix| PULLS.contains(&prefix.as_str()));
+            self.prefixes = Self::default().prefixes.into_iter().chain(pulls).collect();
         }
     }
 
@@ -77,6 +92,11 @@ impl Scope {
     #[must_use]
     pub fn covers(&self, name: &RefName) -> bool {
         self.prefixes.iter().any(|prefix| name.as_str().starts_with(prefix.as_str()))
+    }
+
+    #[must_use]
+    pub fn has_pulls(&self) -> bool {
+        PULLS.iter().any(|pulls| self.prefixes.contains(*pulls))
     }
 
     #[must_use]

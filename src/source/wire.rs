@@ -124,7 +124,7 @@ fn put(remote: &mut Remote, name: &str, id: CommitId, target: Option<&str>) {
             remote.refs.insert(head.clone(), id);
             remote.head = Some(head);
         }
-    } else if let Some(name) = RefName::new(name).ok().filter(|name| !name.is_pull()) {
+    } else if let Ok(name) = RefName::new(name) {
         remote.refs.insert(name, id);
     }
 }
@@ -208,7 +208,10 @@ mod tests {
         let remote = answer(text.concat().as_bytes()).unwrap();
         assert_eq!(remote.head, Some(RefName::branch("main").unwrap()));
         let refs: Vec<_> = remote.refs.iter().map(|(name, id)| (name.as_str(), id.as_str())).collect();
-        assert_eq!(refs, [("refs/heads/main", a.as_str()), ("refs/tags/v1", c.as_str())]);
+        assert_eq!(
+            refs,
+            [("refs/heads/main", a.as_str()), ("refs/pull/1/head", b.as_str()), ("refs/tags/v1", c.as_str())]
+        );
         assert_eq!(answer(b"0000").unwrap(), Remote::default());
         let head_alone = packet(&format!("{a} HEAD symref-target:refs/heads/main")) + "0000";
         assert_eq!(answer(head_alone.as_bytes()).unwrap().refs.len(), 1);

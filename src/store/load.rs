@@ -74,6 +74,10 @@ fn pipelines(db: &Connection, world: &mut World) -> rusqlite::Result<()> {
         let live = world.live.entry(last.pipeline.clone()).or_default();
         live.last_ran.insert((last.job.clone(), last.git_ref.clone()), last);
     }
+    for pulled in sources::pulled(db)? {
+        let live = world.live.entry(pulled.pipeline).or_default();
+        live.pulled.insert((pulled.job, pulled.git_ref), pulled.sighting);
+    }
     for failing in sources::failing(db)? {
         let live = world.live.entry(failing.job.pipeline.clone()).or_default();
         live.failing.insert((failing.job.job.clone(), failing.git_ref.clone()), failing);

@@ -14,6 +14,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("0006_usage", include_str!("migrations/0006_usage.sql")),
     ("0007_telling", include_str!("migrations/0007_telling.sql")),
     ("0008_signed", include_str!("migrations/0008_signed.sql")),
+    ("0009_pulled", include_str!("migrations/0009_pulled.sql")),
 ];
 
 /// How many there are: the schema that this Shipbell knows.

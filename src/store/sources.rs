@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Row, params};
 
 use crate::model::commit::{CommitId, CommitInfo, RefName, Sighting};
-use crate::model::event::{Failing, LastRan, Latest, Standing};
+use crate::model::event::{Failing, LastRan, Latest, Pulled, Standing};
 use crate::model::name::{JobKey, PipelineName};
 use crate::model::time::Timestamp;
 use crate::pipeline::world::Seen;
@@ -86,6 +86,8 @@ pub fn put_sighting(db: &Connection, sighting: &Sighting) -> rusqlite::Result<()
 
 pub fn put_ref_gone(db: &Connection, pipeline: &PipelineName, git_ref: &RefName) -> rusqlite::Result<()> {
     let sql = "UPDATE sightings SET gone = 1 WHERE pipeline = ? AND git_ref = ? AND gone = 0";
+    execute(db, sql, [pipeline.as_str(), git_ref.as_str()])?;
+    let sql = "DELETE FROM pulled WHERE pipeline = ? AND git_ref = ?";
     execute(db, sql, [pipeline.as_str(), git_ref.as_str()])
 }
 
@@ -203,6 +205,30 @@ pub fn put_last_ran(db: &Connection, last: &LastRan) -> rusqlite::Result<()> {
         &[("pipeline", &last.pipeline.as_str()), ("job", &last.job.as_str()), ("git_ref", &last.git_ref.as_str())],
         &[("commit_id", &last.commit.as_str()), ("run", &Text(&last.run))],
     )
+}
+
+pub fn put_pulled(db: &Connection, pulled: &Pulled) -> rusqlite::Result<()> {
+    upsert(
+        db,
+        "pulled",
+        &[
+            ("pipeline", &pulled.pipeline.as_str()),
+            ("job", &pulled.job.as_str()),
+            ("git_ref", &pulled.git_ref.as_str()),
+        ],
+        &[("sighting", &Count(pulled.sighting))],
+    )
+}
+
+pub fn pulled(db: &Connection) -> rusqlite::Result<Vec<Pulled>> {
+    rows(db, "SELECT * FROM pulled", [], |row| {
+        Ok(Pulled {
+            pipeline: row.get::<_, Text<_>>("pipeline")?.0,
+            job: row.get::<_, Text<_>>("job")?.0,
+            git_ref: row.get::<_, Text<_>>("git_ref")?.0,
+            sighting: row.get::<_, Count>("sighting")?.0,
+        })
+    })
 }
 
 pub fn last_ran(db: &Connection) -> rusqlite::Result<Vec<LastRan>> {

@@ -31,6 +31,7 @@ email = "chen@example.org"
 
 pub struct Scene {
     dir: tempfile::TempDir,
+    settings: String,
     pub world: World,
     pub now: Timestamp,
     pub runs: BTreeMap<RunRef, Run>,
@@ -50,7 +51,13 @@ pub struct Scene {
 impl Scene {
     /// Monday 23 November 2026, 10:00 UTC, with this text as jobs.d/app.toml.
     pub fn of(text: &str) -> Self {
+        Self::with_settings("", text)
+    }
+
+    /// The same, with this beside the people in shipbell.toml.
+    pub fn with_settings(settings: &str, text: &str) -> Self {
         let mut scene = Self {
+            settings: settings.to_owned(),
             dir: tempfile::tempdir().unwrap(),
             world: World { nonce: "nonce".into(), ..World::default() },
             now: "2026-11-23T10:00:00Z".parse().unwrap(),
@@ -86,7 +93,9 @@ impl Scene {
         } else {
             format!("{head}{text}")
         };
-        for (path, text) in [(layout.shipbell_toml(), PEOPLE.to_owned()), (jobs.join("app.toml"), text.clone())] {
+        for (path, text) in
+            [(layout.shipbell_toml(), format!("{PEOPLE}{}", self.settings)), (jobs.join("app.toml"), text.clone())]
+        {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         }
@@ -186,6 +195,30 @@ impl Scene {
 
     pub fn tip(&self, branch: &str) -> CommitId {
         self.tips[&RefName::branch(branch).unwrap()].clone()
+    }
+
+    /// A new head of a pull request, on top of the last one or of main.
+    pub fn open(&mut self, pull: &RefName, files: &[&str]) -> CommitId {
+        let main = RefName::branch("main").unwrap();
+        let parent = self.tips.get(pull).or_else(|| self.tips.get(&main)).cloned();
+        let commit = self.commit(parent, "stranger@example.net", files);
+        self.show(pull, &commit);
+        commit
+    }
+
+    pub fn show(&mut self, git_ref: &RefName, commit: &CommitId) {
+        self.prepare_ref(git_ref, commit);
+        self.poll();
+    }
+
+    pub fn hide(&mut self, git_ref: &RefName) {
+        self.tips.remove(git_ref);
+        self.poll();
+    }
+
+    /// Any ref that stands there before the first poll.
+    pub fn prepare_ref(&mut self, git_ref: &RefName, commit: &CommitId) {
+        self.tips.insert(git_ref.clone(), commit.clone());
     }
 
     pub fn tag(&mut self, tag: &str, commit: &CommitId) {

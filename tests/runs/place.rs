@@ -32,6 +32,7 @@ pub fn job(steps: &[&str]) -> Definition {
         key: "shop/test".parse().unwrap(),
         repo: None,
         refs: RefFilter { branches: None, tags: vec![] },
+        pulls: false,
         schedule: vec![],
         every: None,
         catch_up: CatchUp::Once,

@@ -195,7 +195,12 @@ impl Checks {
                 && run.params == order.params
         });
         self.seen("start");
-        must(recorded, "recorded before it is started", (&order, &run))
+        must(recorded, "recorded before it is started", (&order, &run))?;
+        let is_pull = |run: &Option<Run>| run.as_ref().is_some_and(Run::is_pull);
+        let alone = order.needs.is_empty() && run.as_ref().is_some_and(|run| run.holds.environment.is_none());
+        must(!is_pull(&run) || alone, "a pull request stands on nothing and changes nothing", order)?;
+        let needs = order.needs.iter().map(|need| reader.run(&need.run).unwrap());
+        must(!needs.into_iter().any(|need| is_pull(&need)), "nothing stands on a pull request", order)
     }
 
     pub fn alone(overlap: Overlap) -> bool {

@@ -90,8 +90,8 @@ impl Git {
                 format!("tags {any} as {tag}")
             }
             (choice, _) => {
-                let new = ["refs/heads/main", "refs/heads/feature/a", "refs/heads/hotfix"];
-                let new = name(new[usize::try_from(choice).unwrap() % 3]);
+                let new = ["refs/heads/main", "refs/heads/feature/a", "refs/heads/hotfix", "refs/pull/7/head"];
+                let new = name(new[usize::try_from(choice).unwrap() % 4]);
                 self.refs.entry(new.clone()).or_insert(any);
                 format!("has {new}")
             }

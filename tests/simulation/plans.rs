@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shipbell::model::catalog::{Catalog, Job, Marks, Notify, Person, Pipeline, PipelineState, Repo, Settings};
+use shipbell::model::catalog::{Catalog, Job, Marks, Notify, Person, Pipeline, PipelineState, Pulls, Repo, Settings};
 use shipbell::model::forge::{Forge, ForgeSettings};
 use shipbell::model::job::{
     Approval, CatchUp, Commits, DEFINITION_FORMAT, Definition, EnvironmentPolicy, Every, EveryFrom, Factor, Limits,
@@ -34,6 +34,7 @@ pub struct Plan {
     pub app_state: PipelineState,
     pub without_app: bool,
     pub bob_releases: bool,
+    pub pulls: bool,
 }
 
 impl Plan {
@@ -50,6 +51,7 @@ impl Plan {
             slots: 1 + u32::try_from(random.below(4)).unwrap(),
             overlap_skip: random.one_in(4),
             catch_up_skip: random.one_in(4),
+            pulls: random.one_in(2),
             ..Self::plain()
         }
     }
@@ -74,12 +76,13 @@ impl Plan {
             app_state: PipelineState::Ok,
             without_app: false,
             bob_releases: true,
+            pulls: false,
         }
     }
 
     /// One turn of one screw; says which.
     pub fn change(&mut self, random: &mut Random) -> String {
-        match random.below(14) {
+        match random.below(15) {
             0 => self.staging_timed = !self.staging_timed,
             1 => self.window = !self.window,
             2 => self.votes = 3 - self.votes,
@@ -100,6 +103,7 @@ impl Plan {
                 };
             }
             12 => self.without_app = !self.without_app,
+            13 => self.pulls = !self.pulls,
             _ => self.bob_releases = !self.bob_releases,
         }
         format!("{self:?}")
@@ -241,6 +245,7 @@ impl Plan {
             refs: definitions[0].refs.clone(),
             poll: Seconds::minutes(1),
             quiet: Seconds(self.quiet),
+            pulls: if self.pulls { Pulls::Sandboxed } else { Pulls::None },
         });
         let there = |definition: &&Definition| {
             let job = definition.key.job.as_str();
@@ -248,6 +253,9 @@ impl Plan {
             name != "app" || (Some(job) != self.without && !stands_on_it)
         };
         let mut left: Vec<Definition> = definitions.iter().filter(there).cloned().collect();
+        for definition in left.iter_mut().filter(|definition| definition.key.job.as_str() == "test") {
+            definition.pulls = self.pulls;
+        }
         // Whoever needs a job that is not there is an error of the file: it would be gone as well.
         loop {
             let names: Vec<_> = left.iter().map(|definition| definition.key.job.clone()).collect();
@@ -297,6 +305,7 @@ fn base(key: shipbell::model::name::JobKey, url: Option<&str>, branches: &[&str]
         v: DEFINITION_FORMAT,
         repo: url.map(|url| RepoDef { url: url.into(), commits: Commits::Latest, history: false, signed_by: None }),
         refs: RefFilter { branches: Some(branches.iter().map(|b| (*b).to_owned()).collect()), tags: Vec::new() },
+        pulls: false,
         schedule: Vec::new(),
         every: None,
         catch_up: CatchUp::Once,

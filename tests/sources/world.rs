@@ -142,6 +142,7 @@ pub fn pipeline(name: &str, url: &str, branches: &[&str], tags: &[&str]) -> Arc<
             signed_by: None,
             refs: RefFilter { branches, tags: list(tags) },
             poll: Seconds(60),
+            pulls: shipbell::model::catalog::Pulls::None,
             quiet: Seconds(0),
         }),
         jobs: BTreeMap::new(),

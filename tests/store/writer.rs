@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shipbell::model::commit::{CommitId, CommitInfo, RefName, Sighting};
 use shipbell::model::environment::{Deployment, Environment, EnvironmentState};
-use shipbell::model::event::{Change, Failing, JournalLine, LastRan, Latest, Standing};
+use shipbell::model::event::{Change, Failing, JournalLine, LastRan, Latest, Pulled, Standing};
 use shipbell::model::forge::{Delivery, Forge};
 use shipbell::model::job::Hash;
 use shipbell::model::letter::{Letter, LetterKind, LetterState};
@@ -392,7 +392,7 @@ impl Writer {
 
     /// What stands by itself.
     fn small(&mut self, world: &World) -> Change {
-        match self.random.below(13) {
+        match self.random.below(14) {
             0 => Change::PipelineSeen {
                 pipeline: self.pipeline(),
                 url: TEXT.into(),
@@ -424,6 +424,12 @@ impl Writer {
             8 => self.pulse(),
             9 => self.pause(),
             10 => Change::PauseOver { scope: self.scope() },
+            12 => Change::PulledPut(Pulled {
+                pipeline: self.pipeline(),
+                job: "test".parse().unwrap(),
+                git_ref: self.git_ref(),
+                sighting: self.random.below(9),
+            }),
             11 => Change::DeliveryPut(Delivery {
                 pipeline: self.pipeline(),
                 forge: Forge::Gitea,

@@ -186,6 +186,8 @@ fn covers(places: &Places) -> Vec<(String, String)> {
 }
 
 fn binds(own: Option<&Path>, home: Option<&Path>) -> Vec<(String, bool)> {
+    // A home of the attempt's own lies in what is bound already.
+    let home = home.filter(|home| own.is_none_or(|own| !home.starts_with(own)));
     [own, home].into_iter().flatten().map(|path| (text(path), false)).collect()
 }
 
