@@ -99,6 +99,19 @@ fn all_of_it_is_there_as_json() {
 }
 
 #[test]
+fn a_nul_character_comes_over_nowhere() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("crontab");
+    std::fs::write(&path, b"@midnight cat %a\0b\n0 3 * * * true\0\n0 4 * * * true\n").unwrap();
+    let output = shipbell(temp.path(), &["--json", "import", "crontab", path.to_str().unwrap()]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    let written = json["files"][0]["text"].as_str().unwrap();
+    assert!(!written.contains("u0000") && written.matches("[job.").count() == 1, "{written}");
+    let told = json["notes"].to_string();
+    assert_eq!(told.matches("NUL character").count(), 2, "{told}");
+}
+
+#[test]
 fn what_cannot_be_read_is_told() {
     let temp = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| {

@@ -118,8 +118,11 @@ impl Reader<'_> {
             Ok(when) => when,
             Err(why) => return self.lost_line(number, text, &why),
         };
-        if entry.command.is_empty() || entry.command.contains('\0') {
+        if entry.command.is_empty() {
             return self.lost_line(number, text, "there is no command");
+        }
+        if text.contains('\0') {
+            return self.lost_line(number, text, "it has a NUL character, which no program can be given");
         }
         let mut job = JobSheet { name: self.names.name(&command_name(&entry.command)), ..JobSheet::default() };
         job.comments.push(format!("line {number}"));
