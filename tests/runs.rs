@@ -225,7 +225,7 @@ fn environment_and_directory_of_a_step() {
 fn a_shell_that_is_not_there_is_said() {
     let place = Place::new();
     let mut job = job(&["echo x"]);
-    job.shell = vec!["no-such-shell".into(), "-c".into()];
+    job.shell = vec!["no-such-shell".into(), "-c".into()].into();
     let (outcome, reason) = outcome(&place.run(&job));
     assert_eq!(outcome, Outcome::Failed);
     assert!(reason.contains("no-such-shell could not be started"), "{reason}");
@@ -328,7 +328,7 @@ fn orders_that_do_not_fit_are_refused() {
 fn a_fence_and_a_start_never_both_win() {
     let place = Place::new();
     let mut job = job(&["echo on >> ../../ran"]);
-    job.shell = vec!["sh".into(), "-c".into()];
+    job.shell = vec!["sh".into(), "-c".into()].into();
     let (mut ran, mut fenced) = (0, 0);
     for number in 1..=200 {
         let order = place.order_number(&job, number);
@@ -418,7 +418,7 @@ fn root_drops_to_the_jobs_user_for_good() {
         "id -un; id -G; touch here; ls -ld . | cut -d' ' -f3; echo k=v >> $SHIPBELL_OUTPUT; cp /etc/hostname $SHIPBELL_ARTIFACTS/h; touch $HOME/x; ls ../events.jsonl && cat ../events.jsonl || echo closed",
     ]);
     job.user = Some("nobody".into());
-    job.shell = vec!["sh".into(), "-c".into()];
+    job.shell = vec!["sh".into(), "-c".into()].into();
     let end = place.run(&job);
     assert_eq!(end.finished().0, Outcome::Succeeded, "{}", end.log);
     assert_eq!(end.log.lines().filter(|line| *line == "nobody").count(), 2, "{}", end.log);

@@ -97,12 +97,12 @@ fn init_sees_no_secret_of_the_job_and_leaves_nobody_who_could() {
     );
     job.env.insert("TOKEN".into(), content("token"));
     job.env.insert("PLAIN".into(), "plain".into());
-    job.init = Some(InitDef {
+    job.init = Some(Box::new(InitDef {
         run: "echo \"sees ${TOKEN-nothing} ${CREDENTIALS_DIRECTORY-nothing} $PLAIN\"; cat $INIT_CONFIG; (setsid sleep 60 & echo $! > spy)".into(),
         config: "init.json".into(),
         source: None,
         secret: Some("config".parse().unwrap()),
-    });
+    }));
     let end = place.run(&job);
     assert_eq!(end.finished().0, Outcome::Succeeded, "{}", end.log);
     assert!(end.log.contains("\nsees nothing nothing plain\n***"), "{}", end.log);
@@ -117,7 +117,7 @@ fn a_broken_init_secret_is_not_shown() {
     let mut job = job(&["true"]);
     let init =
         InitDef { run: "true".into(), config: "i.json".into(), source: None, secret: Some("config".parse().unwrap()) };
-    job.init = Some(init);
+    job.init = Some(Box::new(init));
     let end = place.run(&job);
     let (outcome, reason) = outcome(&end);
     assert_eq!(outcome, Outcome::Failed, "{}", end.log);
@@ -196,13 +196,13 @@ fn each_environment_has_its_own() {
     secret(&place, "staging/name", "of the staging");
     let mut job = with_secret(job(&["cut -c4- $CREDENTIALS_DIRECTORY/name"]), &["name"]);
     assert!(place.run(&job).log.contains("\nnobody else\n"));
-    job.environment = Some(EnvironmentPolicy {
+    job.environment = Some(Box::new(EnvironmentPolicy {
         name: "staging".parse().unwrap(),
         approval: None,
         windows: vec![],
         freezes: vec![],
         url: None,
-    });
+    }));
     assert!(place.run(&job).log.contains("\nthe staging\n"));
 }
 

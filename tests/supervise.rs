@@ -50,7 +50,7 @@ fn a_supervisor_starts_fast() {
     };
     median("empty supervise, start to exit", (0..TRIES).map(|_| empty()).collect());
     let mut job = job(&["date '+at %s.%N'"]);
-    job.shell = vec!["sh".into(), "-c".into()];
+    job.shell = vec!["sh".into(), "-c".into()].into();
     median("start to first step", (0..TRIES).map(|_| until_first_step(&place, &place.order(&job))).collect());
 
     let temp = tempfile::tempdir().unwrap();

@@ -72,7 +72,12 @@ fn with_repo(mut job: Definition) -> Definition {
 
 fn with_init(job: Definition) -> Definition {
     let mut job = with_repo(job);
-    job.init = Some(InitDef { run: "make init".into(), config: "init_config.json".into(), source: None, secret: None });
+    job.init = Some(Box::new(InitDef {
+        run: "make init".into(),
+        config: "init_config.json".into(),
+        source: None,
+        secret: None,
+    }));
     job
 }
 

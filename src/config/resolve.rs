@@ -2,7 +2,7 @@
 //! job that has to have one, environments with shipbell.toml's policy, what holds where nothing is said.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::config::file::{Draft, RepoDraft};
 use crate::config::message::{Findings, Mistake, Spot, closest};
@@ -59,12 +59,15 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
         file: draft.path,
         state: PipelineState::Ok,
         description: draft.description,
-        repo: draft.repo.map(|repo| repo.repo),
+        repo: draft.repo.map(|repo| Box::new(repo.repo)),
         jobs,
         order,
         environments,
     })
 }
+
+/// One for all jobs that name none: there may be ten thousand.
+static USUAL_SHELL: LazyLock<Arc<[String]>> = LazyLock::new(|| ["sh", "-eu", "-c"].map(String::from).into());
 
 fn no_refs() -> RefFilter {
     RefFilter { branches: None, tags: Vec::new() }
@@ -101,17 +104,17 @@ fn definition(
         repo_paths: repo.map(|repo| repo.paths.clone()).unwrap_or_default(),
         paths: job.paths.as_ref().map(|(paths, _)| paths.clone()).unwrap_or_default(),
         pools,
-        init: init.filter(|_| job.init.as_ref().is_none_or(|(wanted, _)| *wanted)).cloned(),
+        init: init.filter(|_| job.init.as_ref().is_none_or(|(wanted, _)| *wanted)).map(|init| Box::new(init.clone())),
         steps: job.steps.clone(),
         dir: job.dir.clone(),
-        shell: job.shell.clone().unwrap_or_else(|| ["sh", "-eu", "-c"].map(String::from).to_vec()),
+        shell: job.shell.clone().map_or_else(|| USUAL_SHELL.clone(), Arc::from),
         env: job.env.clone(),
         user: job.user.clone(),
         timeout: job.timeout.unwrap_or(Seconds::hours(hours)),
         grace: job.grace.unwrap_or(Seconds(10)),
         retry: job.retry.unwrap_or(Retry { attempts: 1, delay: Seconds(0) }),
         artifacts: job.artifacts.clone(),
-        environment: policy.map(|(policy, _)| policy.clone()),
+        environment: policy.map(|(policy, _)| Box::new(policy.clone())),
         verify: job.verify.clone(),
         on_interrupted: job.on_interrupted.unwrap_or(if deploys {
             OnInterrupted::Report

@@ -11,7 +11,7 @@ use crate::credentials::Credentials;
 use crate::daemon::boot;
 use crate::daemon::turns::Daemon;
 use crate::executor::StartError;
-use crate::model::catalog::{Address, Repo};
+use crate::model::catalog::Address;
 use crate::model::commit::Question;
 use crate::model::event::{Action, Change, Event};
 use crate::model::name::{PipelineName, RunRef};
@@ -37,7 +37,7 @@ impl Daemon {
     }
 
     fn address_of(&self, pipeline: &PipelineName) -> Option<Address> {
-        self.world.pipeline(pipeline)?.repo.as_ref().map(Repo::address)
+        self.world.pipeline(pipeline)?.repo.as_ref().map(|repo| repo.address())
     }
 
     fn start(&self, mut order: StartOrder) {

@@ -47,7 +47,7 @@ pub struct Pipeline {
     pub file: PathBuf,
     pub state: PipelineState,
     pub description: Option<String>,
-    pub repo: Option<Repo>,
+    pub repo: Option<Box<Repo>>,
     /// Each by itself: a map keeps room for eleven of what it holds, and most files have one job.
     pub jobs: BTreeMap<JobName, Arc<Job>>,
     /// Jobs in order of needs, then of the file.

@@ -92,11 +92,11 @@ pub struct Definition {
     pub paths: Vec<String>,
     /// Pools of the job and of its environment, sorted.
     pub pools: Vec<String>,
-    pub init: Option<InitDef>,
+    pub init: Option<Box<InitDef>>,
     pub steps: Vec<StepDef>,
     pub dir: Option<String>,
     /// argv before the step's text, `["sh", "-eu", "-c"]` where the file names none.
-    pub shell: Vec<String>,
+    pub shell: std::sync::Arc<[String]>,
     pub env: BTreeMap<String, EnvValue>,
     /// `None`: the user of the launcher's default.
     pub user: Option<String>,
@@ -104,7 +104,7 @@ pub struct Definition {
     pub grace: Seconds,
     pub retry: Retry,
     pub artifacts: Vec<String>,
-    pub environment: Option<EnvironmentPolicy>,
+    pub environment: Option<Box<EnvironmentPolicy>>,
     pub verify: Option<VerifyDef>,
     pub on_interrupted: OnInterrupted,
     /// Bytes of log kept.

@@ -182,7 +182,7 @@ pub fn patience(world: &World, run: &Run) -> Option<Timestamp> {
         policy.approval.is_some() || !policy.windows.is_empty() || !policy.freezes.is_empty()
     };
     let confirmed = matches!(&run.state, crate::model::run::RunState::Queued { confirmed_by: Some(_), .. });
-    let exempt = run.attempt > 0 || confirmed || definition.environment.as_ref().is_some_and(held);
+    let exempt = run.attempt > 0 || confirmed || definition.environment.as_deref().is_some_and(held);
     (!exempt).then(|| definition.catch_up_window.after(*due))
 }
 

@@ -149,7 +149,7 @@ impl Sources {
 
     fn frame_of_job(&self, job: &JobKey, now: Timestamp) -> Frame {
         let environment = self.catalog.job(job).and_then(|job| job.definition.environment.clone());
-        frame(&self.catalog, environment.as_ref(), &self.host, now)
+        frame(&self.catalog, environment.as_deref(), &self.host, now)
     }
 
     fn stale(&self, key: &JobKey, now: Timestamp) -> Result<Mail, Undelivered> {
@@ -174,7 +174,7 @@ impl Sources {
     fn of_run(&self, run: &RunRef, now: Timestamp, tell: fn(&RunFacts, &Frame) -> Mail) -> Result<Mail, Undelivered> {
         let run = self.run(run)?;
         let environment = self.catalog.job(&run.run.job).and_then(|job| job.definition.environment.clone());
-        let frame = frame(&self.catalog, environment.as_ref(), &self.host, now);
+        let frame = frame(&self.catalog, environment.as_deref(), &self.host, now);
         let Some(finished) = run.finished().cloned() else {
             return Err(Undelivered::later(format!("{} has not ended", run.run)));
         };

@@ -99,7 +99,7 @@ fn double_forked_children_that_ignore_term_are_gone_a_second_after_the_timeout()
 fn a_fork_bomb_is_bounded_ended_and_holds_up_nobody() {
     for host in HOSTS {
         let mut bomb = job(&["bomb() { bomb | bomb & }; bomb; sleep 60", "echo cleaned"]);
-        bomb.shell = ["bash", "-c"].map(String::from).to_vec();
+        bomb.shell = ["bash", "-c"].map(String::from).into();
         (bomb.steps[0].timeout, bomb.steps[1].always) = (Some(Seconds(2)), true);
         bomb.limits.tasks = Some(80);
         // Where nothing counts the tasks of a group, those of the user are counted; root's never are.

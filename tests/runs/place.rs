@@ -48,7 +48,7 @@ pub fn job(steps: &[&str]) -> Definition {
         init: None,
         steps: steps.iter().enumerate().map(step).collect(),
         dir: None,
-        shell: ["bash", "-euo", "pipefail", "-c"].map(String::from).to_vec(),
+        shell: ["bash", "-euo", "pipefail", "-c"].map(String::from).into(),
         env: BTreeMap::new(),
         user: None,
         timeout: Seconds(120),

@@ -154,17 +154,17 @@ impl Plan {
         image.pools = vec!["docker".into()];
         let mut staging = base(key("staging"), Some("git:co/app"), &["main"]);
         staging.needs = vec!["image".parse().unwrap()];
-        staging.environment = Some(policy("staging", None));
+        staging.environment = Some(policy("staging", None).into());
         if self.staging_timed {
             staging.schedule = vec![cron("30 */2 * * *")];
         }
         let mut production = base(key("production"), Some("git:co/app"), &["main"]);
         production.needs = vec!["staging".parse().unwrap()];
-        production.environment = Some(self.production());
+        production.environment = Some(self.production().into());
         let mut hotfix = base(key("hotfix"), Some("git:co/app"), &["hotfix"]);
         hotfix.manual = true;
         hotfix.needs = vec!["test".parse().unwrap()];
-        hotfix.environment = Some(self.production());
+        hotfix.environment = Some(self.production().into());
         hotfix.steps[0].run = "make hotfix".into();
         let mut nightly = base(key("nightly"), Some("git:co/app"), &["main"]);
         nightly.schedule = vec![cron(if self.hourly { "7 * * * *" } else { "20 2 * * *" })];
@@ -219,7 +219,7 @@ impl Plan {
         let mut site = base(key("site"), Some("git:co/lib"), &["main"]);
         site.needs = vec!["test".parse().unwrap()];
         site.repo.clone_from(&test.repo);
-        site.environment = Some(policy("site", None));
+        site.environment = Some(policy("site", None).into());
         site.retry.attempts = self.retry;
         self.pipeline("lib", &[test, release, site])
     }
@@ -271,9 +271,9 @@ impl Plan {
             file: format!("{name}.toml").into(),
             state: PipelineState::Ok,
             description: None,
-            repo,
+            repo: repo.map(Box::new),
             order: left.iter().map(|definition| definition.key.job.clone()).collect(),
-            environments: environments.map(|policy| (policy.name.clone(), policy)).collect(),
+            environments: environments.map(|policy| (policy.name.clone(), *policy)).collect(),
             jobs: left.into_iter().map(|definition| (definition.key.job.clone(), job(definition))).collect(),
         }
     }
@@ -328,7 +328,7 @@ fn base(key: shipbell::model::name::JobKey, url: Option<&str>, branches: &[&str]
             dir: None,
         }],
         dir: None,
-        shell: vec!["sh".into(), "-eu".into(), "-c".into()],
+        shell: ["sh", "-eu", "-c"].map(String::from).into(),
         env: BTreeMap::new(),
         user: None,
         timeout: Seconds::hours(1),

@@ -136,7 +136,7 @@ pub fn pipeline(name: &str, url: &str, branches: &[&str], tags: &[&str]) -> Arc<
         file: PathBuf::from(format!("/etc/shipbell/jobs.d/{name}.toml")),
         state: PipelineState::Ok,
         description: None,
-        repo: Some(Repo {
+        repo: Some(Box::new(Repo {
             url: url.to_owned(),
             credential: None,
             signed_by: None,
@@ -144,7 +144,7 @@ pub fn pipeline(name: &str, url: &str, branches: &[&str], tags: &[&str]) -> Arc<
             poll: Seconds(60),
             pulls: shipbell::model::catalog::Pulls::None,
             quiet: Seconds(0),
-        }),
+        })),
         jobs: BTreeMap::new(),
         order: Vec::new(),
         environments: BTreeMap::new(),

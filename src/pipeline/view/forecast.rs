@@ -108,7 +108,7 @@ fn one_job(basis: &Basis, definition: &Definition, tally: &mut Tally, max: usize
     });
     let interval = interval.min();
     times.retain(|at| !basis.pauses.iter().any(|pause| pause.scope.covers(key) && pause.holds(*at)));
-    let windows = definition.environment.as_ref().and_then(windows_of);
+    let windows = definition.environment.as_deref().and_then(windows_of);
     let mut job = ForecastJob {
         job: key.clone(),
         rule: dues::rule(definition),
