@@ -117,7 +117,7 @@ fn variables(maker: &mut Maker<'_>, list: &[Node], env: &mut BTreeMap<String, St
             maker.lost(
                 one.line,
                 &format!("env {name}"),
-                "a secret: let the step read a file that only its user may read",
+                "a secret: as a file in /etc/shipbell/secrets, then env = { NAME = { secret = \"FILE\" } }",
             );
             continue;
         }
@@ -148,7 +148,7 @@ fn set_env(maker: &mut Maker<'_>, env: &BTreeMap<String, String>, line: usize) -
 fn pod_field(maker: &mut Maker<'_>, pair: &Pair) {
     let (line, key) = (pair.line, pair.key.as_str());
     match key {
-        "volumes" => maker.lost(line, key, "put the files where the job's user reads them, with secrets 0600"),
+        "volumes" => maker.lost(line, key, "put the files where the job's user reads them; secrets into /etc/shipbell/secrets, then secrets = \"FILE\""),
         "initContainers" => maker.lost(line, key, "write their commands as steps before"),
         "serviceAccountName" | "serviceAccount" | "automountServiceAccountToken" => {
             maker.lost(line, key, "no cluster's identity here: give the job's user a credential of its own");
@@ -179,9 +179,13 @@ fn container_field(maker: &mut Maker<'_>, pair: &Pair) {
             let image = pair.node.text().unwrap_or_default();
             maker.lost(line, key, format!("install what {image} brought, or `podman run` it in the step"));
         }
-        "resources" => maker.lost(line, key, "no limits of memory and cpu yet: ulimit at the head of the step"),
+        "resources" => maker.lost(line, key, "write what holds here: limits = { memory = \"2G\", cpus = 2 }"),
         "volumeMounts" => maker.lost(line, key, "the step sees the host's own paths"),
-        "envFrom" => maker.lost(line, key, "a secret: let the step read a file that only its user may read"),
+        "envFrom" => maker.lost(
+            line,
+            key,
+            "a secret: as files in /etc/shipbell/secrets, then env = { NAME = { secret = \"FILE\" } }",
+        ),
         "workingDir" => maker.lost(line, key, "the step stands at the repository's top: cd in it"),
         "securityContext" => maker.lost(line, key, "the step is its user's, without more rights: see `user`"),
         "imagePullPolicy" | "ports" | "tty" | "stdin" | "terminationMessagePolicy" => {
