@@ -3,6 +3,8 @@
 
 #[path = "rules/pulls.rs"]
 mod pulls;
+#[path = "rules/reboot.rs"]
+mod reboot;
 #[path = "rules/scene.rs"]
 mod scene;
 #[path = "rules/signed.rs"]

@@ -260,10 +260,10 @@ fn a_killed_supervisor_is_lost_and_what_it_left_is_ended() {
     assert!(!place::alive_in(&dir).is_empty());
     place::signal(place.supervisor(&run), "KILL");
     let end = place.wait(&run);
-    assert_eq!(end.evidence, Evidence::Lost { touched: true, rebooted: false });
+    assert_eq!(end.evidence, Evidence::Lost { touched: true, rebooted: false, why: None });
     place::until("what it left is ended", || place::alive_in(&dir).is_empty());
     let later = place.executor.status(&run, 1, "another-boot").unwrap();
-    let lost = Evidence::Lost { touched: true, rebooted: true };
+    let lost = Evidence::Lost { touched: true, rebooted: true, why: None };
     assert_eq!(later, shipbell::executor::Status::Over(lost));
 }
 

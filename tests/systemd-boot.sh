@@ -11,6 +11,9 @@
 #   --journal FILE      keep the container's journal there
 #   --packages "a b"    packages beyond the base ones
 #
+# A command that leaves `poweroff` or `crash` in /run/next-boot when it succeeds is run once more, with
+# BOOT one higher, on the same root file system after the host went down: in its own time, or at once.
+#
 # Needs root, systemd-container and mmdebstrap. 124: the command ran out of time; 125: it could not be
 # run at all. Everything is undone however this script ends: mounts are in a namespace of its own, the
 # container dies with its parent, empty control groups of a killed run are swept by the next one.
@@ -126,31 +129,27 @@ groups_are_gone() {
   done
   [ $left = 0 ]
 }
+# power_off [at-once]: poweroff.target, as the power button has it; or the plug.
+power_off() {
+  if alive && [ $# = 0 ]; then
+    [ -z "$leader" ] || kill -s RTMIN+4 "$leader" 2>/dev/null
+    wait_until 150 is_over || say "it did not power off in 15 s, killing it"
+  fi
+  alive && kill -KILL "$nspawn" 2>/dev/null
+  [ -z "$nspawn" ] || wait "$nspawn" 2>/dev/null
+  [ ! -e "${groups[0]}/cgroup.kill" ] || echo 1 2>/dev/null >"${groups[0]}/cgroup.kill"
+  nspawn= leader=
+}
 clean_up() {
   trap '' INT TERM HUP
   trap - EXIT
-  if alive; then
-    [ -z "$leader" ] || kill -s RTMIN+4 "$leader" 2>/dev/null # poweroff.target
-    wait_until 150 is_over || { say "it did not power off in 15 s, killing it"; kill -KILL "$nspawn" 2>/dev/null; }
-  fi
-  [ -z "$nspawn" ] || wait "$nspawn" 2>/dev/null
-  [ ! -e "${groups[0]}/cgroup.kill" ] || echo 1 2>/dev/null >"${groups[0]}/cgroup.kill"
+  power_off
   wait_until 50 groups_are_gone || say "control groups left behind: ${groups[*]}"
 }
 trap clean_up EXIT
 trap 'say interrupted; exit 130' INT TERM HUP
 
 # --- Boot. -----------------------------------------------------------------------------------------
-
-(
-  for dir in "${groups[@]}"; do echo 0 >"$dir/cgroup.procs" || exit 125; done
-  exec env -i PATH="$PATH" LANG=C.UTF-8 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 setpriv --pdeathsig KILL \
-    systemd-nspawn -D $work/root -M shipbell-test --hostname=shipbell-test --keep-unit --register=no --quiet \
-    --console=pipe --kill-signal=SIGRTMIN+4 --link-journal=no --resolv-conf=off --timezone=off --private-network \
-    ${binds[@]+"${binds[@]}"} -- \
-    /bin/sh -c 'exec setpriv --pdeathsig KILL /lib/systemd/systemd --log-target=journal --show-status=no'
-) </dev/null >$work/console 2>&1 &
-nspawn=$!
 
 # nspawn's child that is PID 1 in its own namespace, once it has become systemd and can be asked.
 find_leader() {
@@ -162,32 +161,61 @@ find_leader() {
   done
   [ -n "$leader" ]
 }
-wait_until $((boot_timeout * 10)) find_leader
-state=
-[ -z "$leader" ] || state=$(inside timeout "$boot_timeout" systemctl is-system-running --wait 2>&1)
-case $state in
-  running) ;;
-  degraded) say "boot is degraded:"; inside systemctl --failed --no-legend --no-pager >&2 ;;
-  *) tail -40 $work/console >&2; die "no boot (state '$state'); the console is above" ;;
-esac
+boot() {
+  (
+    for dir in "${groups[@]}"; do echo 0 >"$dir/cgroup.procs" || exit 125; done
+    exec env -i PATH="$PATH" LANG=C.UTF-8 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 setpriv --pdeathsig KILL \
+      systemd-nspawn -D $work/root -M shipbell-test --hostname=shipbell-test --keep-unit --register=no --quiet \
+      --console=pipe --kill-signal=SIGRTMIN+4 --link-journal=no --resolv-conf=off --timezone=off --private-network \
+      ${binds[@]+"${binds[@]}"} -- \
+      /bin/sh -c 'exec setpriv --pdeathsig KILL /lib/systemd/systemd --log-target=journal --show-status=no'
+  ) </dev/null >$work/console 2>&1 &
+  nspawn=$!
+  wait_until $((boot_timeout * 10)) find_leader
+  local state=
+  [ -z "$leader" ] || state=$(inside timeout "$boot_timeout" systemctl is-system-running --wait 2>&1)
+  case $state in
+    running) ;;
+    degraded) say "boot is degraded:"; inside systemctl --failed --no-legend --no-pager >&2 ;;
+    *) tail -40 $work/console >&2; die "no boot (state '$state'); the console is above" ;;
+  esac
+}
 
 # --- The command, as a transient unit of the booted systemd. ----------------------------------------
 
-# In a file, as systemd would expand $ and % in the words themselves; the exit code comes back in a
-# file too, as systemd-run says 0 when the bus goes away.
-run=/proc/$leader/root/run
-{ echo '#!/bin/bash'; printf ' %q' "$@"; printf '\nrc=$?; echo $rc >/run/boot-rc; exit $rc\n'; } >$run/boot-command
-inside timeout -k 5 $((timeout + 10)) systemd-run --quiet --wait --pipe --service-type=exec --unit=boot-command \
-  -p RuntimeMaxSec="$timeout" -p WorkingDirectory=/ --setenv=HOME=/ --setenv=LANG=C.UTF-8 ${setenv[@]+"${setenv[@]}"} -- /bin/bash /run/boot-command
-ended=$?
-if code=$(cat $run/boot-rc 2>/dev/null) && [ -n "$code" ]; then
-  :
-elif [ $ended = 124 ] || [ "$(inside systemctl show -P Result boot-command 2>/dev/null)" = timeout ]; then
-  say "the command ran past $timeout s"
-  code=124
-else
-  say "the command did not finish (systemd-run says $ended)"
-  code=125
-fi
-[ -z "$journal" ] || ! alive || inside journalctl --no-pager -b -o short-monotonic >"$journal" 2>&1
+# run NUMBER COMMAND...: in a file, as systemd would expand $ and % in the words themselves; the exit
+# code comes back in a file too, as systemd-run says 0 when the bus goes away.
+run() {
+  local boot=$1 run=/proc/$leader/root/run ended
+  shift
+  { echo '#!/bin/bash'; printf ' %q' "$@"; printf '\nrc=$?; echo $rc >/run/boot-rc; exit $rc\n'; } >$run/boot-command
+  inside timeout -k 5 $((timeout + 10)) systemd-run --quiet --wait --pipe --service-type=exec --unit=boot-command \
+    -p RuntimeMaxSec="$timeout" -p WorkingDirectory=/ --setenv=HOME=/ --setenv=LANG=C.UTF-8 --setenv=BOOT="$boot" \
+    ${setenv[@]+"${setenv[@]}"} -- /bin/bash /run/boot-command
+  ended=$?
+  if code=$(cat $run/boot-rc 2>/dev/null) && [ -n "$code" ]; then
+    :
+  elif [ $ended = 124 ] || [ "$(inside systemctl show -P Result boot-command 2>/dev/null)" = timeout ]; then
+    say "the command ran past $timeout s"
+    code=124
+  else
+    say "the command did not finish (systemd-run says $ended)"
+    code=125
+  fi
+  # Of every boot, one after the other.
+  [ -z "$journal" ] || ! alive || inside journalctl --no-pager -b -o short-monotonic >>"$journal" 2>&1
+  next=$(cat $run/next-boot 2>/dev/null)
+}
+[ -z "$journal" ] || : >"$journal"
+next=poweroff
+for ((number = 1; ; number++)); do
+  boot
+  run $number "$@"
+  [ "$code" = 0 ] || break
+  case $next in
+    poweroff) power_off ;;
+    crash) power_off at-once ;;
+    *) break ;;
+  esac
+done
 exit "$code"

@@ -141,6 +141,12 @@ fn a_storm_of_kills_under_systemd_loses_nothing_and_doubles_nothing() {
     scenario("storm");
 }
 
+/// Fault 6, with a host that really goes down: once in its own time, once at once.
+#[test]
+fn a_reboot_is_told_from_a_stop_by_hand_and_from_a_killed_supervisor() {
+    scenario("reboot");
+}
+
 #[test]
 fn a_pull_request_has_no_secret_no_network_and_no_home_that_is_kept() {
     scenario("pulls");

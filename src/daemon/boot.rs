@@ -15,7 +15,6 @@ use crate::daemon::{Failure, Options, follow, reload};
 use crate::executor::{Bounds, Executor, Here};
 use crate::http;
 use crate::inbox::{Inbox, inbox};
-use crate::launch::systemd;
 use crate::model::catalog::Settings;
 use crate::model::event::Event;
 use crate::pipeline::world::World;
@@ -134,7 +133,7 @@ fn make_room() {
 #[must_use]
 pub fn uses_units(layout: &Layout) -> bool {
     let privileged = layout.executor.is_some() || host::effective_uid() == 0;
-    layout.root.is_none() && privileged && systemd::is_booted()
+    layout.root.is_none() && privileged && host::is_run_by_systemd()
 }
 
 /// The executor that the unit names, and only that one; else one in this process.

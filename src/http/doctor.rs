@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 use crate::model::view::{CheckView, DoctorView, SCHEMA, Standing};
 use crate::report::used::bytes;
 use crate::store::Reader;
-use crate::sys::cgroup::{self, Ending, Guarantees, Site};
+use crate::sys::cgroup::{Ending, Guarantees, Site};
 use crate::sys::host;
 
 use super::App;
@@ -62,7 +62,7 @@ pub fn gather(units: bool, disk_free: Option<u64>, settings: &Settings) -> Facts
     let users = ["shipbell-job", "shipbell-deploy"];
     let site = Site::find();
     Facts {
-        systemd: cgroup::is_booted(),
+        systemd: host::is_run_by_systemd(),
         units,
         uid,
         user: host::user_name_of(uid),

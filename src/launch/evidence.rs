@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use crate::model::ticket::{CLAIMED, EVENTS, Evidence, Fact, FactLine, VERSION};
+use crate::model::run::Outcome;
+use crate::model::ticket::{CLAIMED, EVENTS, Evidence, Fact, FactLine, STOP, VERSION, is_spoken};
 use crate::sys::files;
 
 /// Read in one go; no line that a supervisor writes is longer.
@@ -21,6 +22,8 @@ pub struct Part {
     pub next: u64,
     /// Whole lines that are no facts of a version that we know.
     pub garbage: usize,
+    /// The version of one of them that has one.
+    pub foreign: Option<u32>,
 }
 
 /// The complete lines from an offset on, as many as one part holds. A missing file has none.
@@ -44,11 +47,24 @@ pub fn read_part(dir: &Path, from: u64) -> io::Result<Part> {
     part.next = from.saturating_add(whole.len() as u64);
     for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice::<FactLine>(line) {
-            Ok(line) if line.v == VERSION || Some(line.v) == VERSION.checked_sub(1) => part.lines.push(line),
-            Ok(_) | Err(_) => part.garbage += 1,
+            Ok(line) if is_spoken(line.v) => part.lines.push(line),
+            Ok(_) | Err(_) => {
+                part.garbage += 1;
+                part.foreign = part.foreign.or_else(|| foreign(line));
+            }
         }
     }
     Ok(part)
+}
+
+/// The version of a line that another Shipbell wrote; what else stands in it is its own.
+fn foreign(line: &[u8]) -> Option<u32> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    let line: Versioned = serde_json::from_slice(line).ok()?;
+    (!is_spoken(line.v)).then_some(line.v)
 }
 
 fn open(dir: &Path, name: &str) -> io::Result<Option<File>> {
@@ -86,9 +102,11 @@ pub fn of(dir: &Path, boot_id: &str) -> io::Result<Evidence> {
         let part = read_part(dir, seen.offset)?;
         let done = part.next == seen.offset;
         seen.garbage |= part.garbage > 0;
+        seen.foreign = seen.foreign.or(part.foreign);
         seen.offset = part.next;
         part.lines.into_iter().for_each(|line| seen.take(line.fact));
         if done {
+            seen.asked_to_stop = dir.join(STOP).try_exists()?;
             return Ok(seen.conclude(boot_id));
         }
     }
@@ -98,6 +116,9 @@ pub fn of(dir: &Path, boot_id: &str) -> io::Result<Evidence> {
 struct Seen {
     offset: u64,
     garbage: bool,
+    foreign: Option<u32>,
+    /// We wanted it to end.
+    asked_to_stop: bool,
     boot_id: Option<String>,
     touched: bool,
     finished: Option<Fact>,
@@ -116,13 +137,27 @@ impl Seen {
     }
 
     fn conclude(self, boot_id: &str) -> Evidence {
+        let rebooted = self.boot_id.is_some_and(|then| then != boot_id);
         match self.finished {
-            Some(Fact::Finished { outcome, reason, step, usage }) if !self.garbage => {
-                Evidence::Finished { outcome, reason, step, usage, empty: self.empty }
+            Some(Fact::Finished { mut outcome, mut reason, step, usage }) if !self.garbage => {
+                // Stopped by nobody that we know of, and then the host was down: the two are one. Where
+                // systemd runs the host a supervisor says so itself.
+                if rebooted && outcome == Outcome::Cancelled && !self.asked_to_stop {
+                    outcome = Outcome::Interrupted;
+                    reason.push_str("; then the host went down");
+                }
+                // Nothing outlives a boot.
+                Evidence::Finished { outcome, reason, step, usage, empty: self.empty || rebooted }
             }
             _ => Evidence::Lost {
                 touched: self.touched || self.garbage,
-                rebooted: self.boot_id.is_some_and(|then| then != boot_id),
+                rebooted,
+                why: self.foreign.map(|v| {
+                    format!(
+                        "its {EVENTS} is of version {v}, and this shipbell reads {VERSION} and the one before: \
+                         it was carried out by another version, whose word on it is lost here"
+                    )
+                }),
             },
         }
     }
@@ -148,7 +183,7 @@ mod tests {
         match of(dir.path(), boot).unwrap() {
             Evidence::NeverStarted { why } => format!("never: {why}"),
             Evidence::Finished { outcome, empty, .. } => format!("{outcome} empty={empty}"),
-            Evidence::Lost { touched, rebooted } => format!("lost touched={touched} rebooted={rebooted}"),
+            Evidence::Lost { touched, rebooted, .. } => format!("lost touched={touched} rebooted={rebooted}"),
         }
     }
 
@@ -173,8 +208,50 @@ mod tests {
         assert_eq!(evidence(claimed, &cut, BOOT), "lost touched=true rebooted=false");
         assert_eq!(evidence(claimed, &lines(&[STARTED]), "b2"), "lost touched=false rebooted=true");
         assert_eq!(evidence("", &[], "b2"), "lost touched=false rebooted=false");
+        assert_eq!(
+            evidence(claimed, &lines(&[STARTED, STEP, FINISHED]), "b2"),
+            "succeeded empty=true",
+            "nothing outlives"
+        );
         assert_eq!(evidence("fenced: no such file", &[], BOOT), "never: no such file");
         let endless = vec![b'x'; 3 << 20];
         assert_eq!(evidence(claimed, &endless, BOOT), "lost touched=true rebooted=false");
+    }
+
+    #[test]
+    fn a_stop_that_nobody_ordered_is_the_hosts_where_the_host_went_down_after_it() {
+        let cancelled = FINISHED.replace("succeeded", "cancelled").replace("\"\"", "\"stopped from outside\"");
+        let (dir, events) = (tempfile::tempdir().unwrap(), format!("{STARTED}\n{STEP}\n{cancelled}\n{EMPTY}\n"));
+        std::fs::write(dir.path().join(CLAIMED), "b1 7\n").unwrap();
+        std::fs::write(dir.path().join(EVENTS), events).unwrap();
+        let said = |boot: &str| match of(dir.path(), boot).unwrap() {
+            Evidence::Finished { outcome, reason, empty: true, .. } => format!("{outcome}: {reason}"),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said("b1"), "cancelled: stopped from outside");
+        assert_eq!(said("b2"), "interrupted: stopped from outside; then the host went down");
+        std::fs::write(dir.path().join(STOP), "cancelled by anna").unwrap();
+        assert_eq!(said("b2"), "cancelled: stopped from outside");
+    }
+
+    #[test]
+    fn facts_of_another_version_are_no_evidence_and_that_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(CLAIMED), "b1 7\n").unwrap();
+        let of_version = |v: u32| {
+            let lines = [STARTED, STEP, FINISHED, EMPTY].join("\n").replace("\"v\":1", &format!("\"v\":{v}"));
+            std::fs::write(dir.path().join(EVENTS), format!("{lines}\n")).unwrap();
+            of(dir.path(), BOOT).unwrap()
+        };
+        for v in [VERSION - 1, VERSION] {
+            assert!(
+                matches!(of_version(v), Evidence::Finished { outcome: Outcome::Succeeded, empty: true, .. }),
+                "{v}"
+            );
+        }
+        let Evidence::Lost { touched: true, why: Some(why), .. } = of_version(VERSION + 1) else {
+            panic!("it was believed")
+        };
+        assert!(why.starts_with("its events.jsonl is of version 2, and this shipbell reads 1 and"), "{why}");
     }
 }

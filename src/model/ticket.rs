@@ -15,6 +15,12 @@ use crate::model::time::Timestamp;
 /// The version that is written; the one before it is still read.
 pub const VERSION: u32 = 1;
 
+/// Whether a ticket or a fact of this version is understood here.
+#[must_use]
+pub fn is_spoken(v: u32) -> bool {
+    v == VERSION || Some(v) == VERSION.checked_sub(1)
+}
+
 /// Files of an attempt's directory `runs/ID/ATTEMPT/`.
 pub const TICKET: &str = "ticket.json";
 pub const LOCK: &str = "lock";
@@ -122,6 +128,11 @@ pub enum Evidence {
     /// `finished` was stated; `empty` says whether emptiness was confirmed as well.
     Finished { outcome: Outcome, reason: String, step: Option<(u32, String)>, usage: Usage, empty: bool },
     /// It was claimed and its supervisor is gone without a `finished`.
-    /// `touched`: a step after `init` may have begun.
-    Lost { touched: bool, rebooted: bool },
+    /// `touched`: a step after `init` may have begun. `why`: what it left cannot be read.
+    Lost {
+        touched: bool,
+        rebooted: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
 }

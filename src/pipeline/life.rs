@@ -128,6 +128,8 @@ fn judge(evidence: &Evidence, touched_before: bool, deploys: bool) -> End {
             let touched =
                 touched_before || step.as_ref().is_some_and(|(index, _)| *index > 0) || *outcome == Outcome::Succeeded;
             let (outcome, reason) = match (empty, deploys && touched) {
+                // Cut off by the host in its own time: what it did to its environment nobody knows.
+                (true, true) if *outcome == Outcome::Interrupted => (Outcome::Unknown, reason.clone()),
                 (true, _) => (*outcome, reason.clone()),
                 (false, true) => (Outcome::Unknown, "its supervisor was killed before everything had ended".to_owned()),
                 (false, false) => {
@@ -136,13 +138,13 @@ fn judge(evidence: &Evidence, touched_before: bool, deploys: bool) -> End {
             };
             End { outcome, reason, step: step.clone(), touched, usage: Some(*usage) }
         }
-        Evidence::Lost { touched, rebooted } => {
+        Evidence::Lost { touched, rebooted, why } => {
             let touched = touched_before || *touched;
             let outcome = if deploys && touched { Outcome::Unknown } else { Outcome::Interrupted };
             let what = if *rebooted { "the host went down" } else { "its supervisor was killed" };
             End {
                 outcome,
-                reason: format!("{what} while it ran; no result was left"),
+                reason: why.clone().unwrap_or_else(|| format!("{what} while it ran; no result was left")),
                 step: None,
                 touched,
                 usage: None,

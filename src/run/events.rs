@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::clock;
-use crate::model::ticket::{EVENTS, Fact, FactLine, VERSION};
+use crate::model::ticket::{EVENTS, Fact, FactLine};
 
 /// How long a fault other than a full disk is borne before the supervisor gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Events {
     file: File,
+    /// Of what is written.
+    version: u32,
     /// Length of the whole lines in it.
     length: u64,
     waiting: VecDeque<(Vec<u8>, bool)>,
@@ -27,15 +29,15 @@ pub struct Events {
 impl Events {
     /// # Errors
     /// If the file is there already or cannot be made.
-    pub fn begin(dir: &Path) -> io::Result<Self> {
+    pub fn begin(dir: &Path, version: u32) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let file = File::options().append(true).create_new(true).mode(0o640).open(dir.join(EVENTS))?;
-        Ok(Self { file, length: 0, waiting: VecDeque::new() })
+        Ok(Self { file, version, length: 0, waiting: VecDeque::new() })
     }
 
     /// States it now. `last`: it is on disk before anything else happens (as far as the disk takes it).
     pub fn state(&mut self, fact: Fact, lasting: bool) {
-        let line = FactLine { v: VERSION, at: clock::now(), fact };
+        let line = FactLine { v: self.version, at: clock::now(), fact };
         let Ok(mut text) = serde_json::to_vec(&line) else { return };
         text.push(b'\n');
         self.waiting.push_back((text, lasting));
@@ -90,11 +92,12 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ticket::VERSION;
 
     #[test]
     fn facts_are_lines_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let mut events = Events::begin(dir.path()).unwrap();
+        let mut events = Events::begin(dir.path(), VERSION).unwrap();
         events.state(Fact::Value { key: "K".into(), value: "a\nb".into() }, false);
         events.state(Fact::Empty, true);
         events.settle().unwrap();
@@ -102,6 +105,6 @@ mod tests {
         let lines: Vec<FactLine> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0].fact, Fact::Value { key: "K".into(), value: "a\nb".into() });
         assert_eq!(lines[1].fact, Fact::Empty);
-        assert!(Events::begin(dir.path()).is_err(), "never over an older one");
+        assert!(Events::begin(dir.path(), VERSION).is_err(), "never over an older one");
     }
 }

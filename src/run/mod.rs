@@ -46,7 +46,7 @@ use crate::model::commit::RefName;
 use crate::model::job::Sandbox;
 use crate::model::run::{Outcome, Usage};
 use crate::model::secret::OnLeak;
-use crate::model::ticket::{CLAIMED, Fact, LOCK, OUT, TICKET, Ticket, VERSION, WORK};
+use crate::model::ticket::{CLAIMED, Fact, LOCK, OUT, TICKET, Ticket, VERSION, WORK, is_spoken};
 use crate::run::env::Places;
 use crate::run::events::Events;
 use crate::run::hold::Hold;
@@ -147,10 +147,12 @@ fn attempt(dir: &Path) -> io::Result<u8> {
     if !claim(&dir, &format!("{boot_id} {pid}\n"))? {
         return Ok(CLAIMED_BY_ANOTHER);
     }
-    let mut events = Events::begin(&dir)?;
+    let ticket = read_ticket(&dir);
+    // Facts are said in the version of whoever asked: that one has to understand them.
+    let mut events = Events::begin(&dir, ticket.as_ref().map_or(VERSION, |ticket| ticket.v))?;
     // That it began is what `claimed` says; this is on disk before the first step's fact at the latest.
     events.state(Fact::Started { boot_id, pid }, false);
-    match read_ticket(&dir) {
+    match ticket {
         Ok(ticket) => {
             let mut bench = lay_out(dir, ticket, events, signals, lock)?;
             let verdict = steps::carry_out(&mut bench);
@@ -172,11 +174,20 @@ fn read_ticket(dir: &Path) -> Result<Ticket, String> {
     let file = files::open_beneath(&dir, TICKET.as_ref(), false).map_err(unread)?;
     let mut text = Vec::new();
     file.take(TICKET_MAX).read_to_end(&mut text).map_err(unread)?;
-    let ticket: Ticket = serde_json::from_slice(&text).map_err(|error| format!("{TICKET} is not a ticket: {error}"))?;
-    if ticket.v == VERSION || Some(ticket.v) == VERSION.checked_sub(1) {
-        return Ok(ticket);
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        v: u32,
     }
-    Err(format!("{TICKET} has version {}, this shipbell reads {VERSION} and the one before it", ticket.v))
+    let none = |error: serde_json::Error| format!("{TICKET} is not a ticket: {error}");
+    // The version first: another one's ticket need not look like ours.
+    let Versioned { v } = serde_json::from_slice(&text).map_err(none)?;
+    match is_spoken(v) {
+        true => serde_json::from_slice(&text).map_err(none),
+        false => Err(format!(
+            "{TICKET} is of version {v}, and this shipbell reads {VERSION} and the one before: \
+             restart shipbell-executor and shipbell, so that they are of one version with it"
+        )),
+    }
 }
 
 fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock: Lock) -> io::Result<Bench> {

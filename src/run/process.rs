@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::model::job::Sandbox;
-use crate::model::run::StepEnd;
+use crate::model::run::{Outcome, StepEnd};
 use crate::model::ticket::{STOP, Ticket};
 use crate::run::env::Places;
 use crate::run::events::Events;
@@ -55,7 +55,7 @@ pub struct Bench {
     pub deadline: Instant,
     /// A step after `init` has begun, and that is on disk.
     pub touched: bool,
-    pub stop: Option<String>,
+    pub stop: Option<Stop>,
     pub signals: Signals,
     /// The group that all programs are started in.
     pub hold: Hold,
@@ -65,6 +65,28 @@ pub struct Bench {
     pub awaited: Option<(i32, Option<Ended>)>,
     /// Nothing that descends from us is left.
     pub childless: bool,
+}
+
+/// The run is to end before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    pub why: String,
+    /// Cancelled where somebody wants it, interrupted where the host goes down.
+    pub outcome: Outcome,
+}
+
+impl Stop {
+    fn wanted(why: String) -> Self {
+        Self { why, outcome: Outcome::Cancelled }
+    }
+
+    /// A TERM for which no reason was written down.
+    fn from_outside() -> Self {
+        match host::is_going_down() {
+            true => Self { why: "the host was shut down".into(), outcome: Outcome::Interrupted },
+            false => Self::wanted("stopped from outside".into()),
+        }
+    }
 }
 
 /// What a program does when somebody wants the run to stop while it goes on.
@@ -182,7 +204,7 @@ impl Bench {
         }
         self.log.take_in();
         if self.signals.take().stop && self.stop.is_none() {
-            self.stop = Some(self.reason_to_stop().unwrap_or_else(|| "stopped from outside".into()));
+            self.stop = Some(self.reason_to_stop().unwrap_or_else(Stop::from_outside));
         }
         self.reap();
         if self.events.waits() {
@@ -205,14 +227,14 @@ impl Bench {
         }
     }
 
-    fn reason_to_stop(&self) -> Option<String> {
+    fn reason_to_stop(&self) -> Option<Stop> {
         use std::io::Read as _;
         let dir = files::open_dir(&self.dir).ok()?;
         let file = files::open_beneath(&dir, STOP.as_ref(), false).ok()?;
         let mut text = Vec::new();
         file.take(REASON_MAX).read_to_end(&mut text).ok()?;
         let text = plain(&String::from_utf8_lossy(&text));
-        Some(if text.is_empty() { "cancelled".into() } else { text })
+        Some(Stop::wanted(if text.is_empty() { "cancelled".into() } else { text }))
     }
 
     /// Ends everything that descends from us: TERM, `grace`, KILL until nothing is left. Whether that

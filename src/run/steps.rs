@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::model::job::{StepDef, VerifyDef};
 use crate::model::run::{Outcome, StepEnd};
 use crate::model::ticket::Fact;
-use crate::run::process::{Bench, OnStop, Task};
+use crate::run::process::{Bench, OnStop, Stop, Task};
 use crate::run::{artifacts, env, init, kept, workspace};
 
 /// What an `always` step without a timeout of its own has, in graces, once the run's time is over or
@@ -54,7 +54,10 @@ impl Verdict {
                 (Outcome::TimedOut, format!("the run's {timeout} were over in {step}"))
             }
             StepEnd::TimedOut => (Outcome::TimedOut, format!("the time of {step} was over")),
-            StepEnd::Cancelled => (Outcome::Cancelled, format!("{} in {step}", wish(bench))),
+            StepEnd::Cancelled => {
+                let stop = stop(bench);
+                (stop.outcome, format!("{} in {step}", stop.why))
+            }
         };
         self.worsen(outcome, reason, Some((index, name.to_owned())));
     }
@@ -65,8 +68,8 @@ fn limit_of_memory(bench: &Bench) -> String {
     limit.map(|bytes| format!(" (limits.memory is {} MiB)", bytes >> 20)).unwrap_or_default()
 }
 
-fn wish(bench: &Bench) -> String {
-    bench.stop.clone().unwrap_or_else(|| "cancelled".into())
+fn stop(bench: &Bench) -> Stop {
+    bench.stop.clone().unwrap_or_else(|| Stop { why: "cancelled".into(), outcome: Outcome::Cancelled })
 }
 
 /// Carries the ticket out. When it returns, background processes may still be alive.
@@ -101,8 +104,8 @@ pub fn carry_out(bench: &mut Bench) -> Verdict {
     for step in &definition.steps {
         index += 1;
         bench.turn(Duration::ZERO);
-        if verdict.good() && bench.stop.is_some() {
-            verdict.worsen(Outcome::Cancelled, wish(bench), None);
+        if let Some(Stop { why, outcome }) = bench.stop.clone() {
+            verdict.worsen(outcome, why, None);
         }
         if verdict.good() || step.always {
             let end = user_step(bench, index, step);

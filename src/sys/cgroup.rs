@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use site::{DAEMON, Ending, Guarantees, Site, is_booted};
+pub use site::{DAEMON, Ending, Guarantees, Site};
 pub use standing::Controller;
 
 use super::process::{Blow, Handle};

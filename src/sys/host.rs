@@ -1,9 +1,19 @@
 //! What the host says of itself: its boot, its name, its users, its disks.
 
-use std::io;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::unistd::{Uid, User};
+
+use crate::sys::process::wait_readable;
+
+/// There while systemd runs this host.
+const BOOTED: &str = "/run/systemd/system";
+/// systemd answers at once; a host that goes down has no time to lose.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Changes with every boot: what ran under another boot id is over. A unit that sees a /proc of its own
 /// is told by systemd: in a container the kernel's is not the one that the units of runs see.
@@ -23,6 +33,36 @@ fn as_uuid(hex: &str) -> Option<String> {
     let whole = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     let parts = [hex.get(..8)?, hex.get(8..12)?, hex.get(12..16)?, hex.get(16..20)?, hex.get(20..)?];
     whole.then(|| parts.join("-"))
+}
+
+/// Whether systemd runs this host.
+#[must_use]
+pub fn is_run_by_systemd() -> bool {
+    Path::new(BOOTED).is_dir()
+}
+
+/// Whether systemd is taking this host down. False also where that is not known: without systemd, or
+/// if it does not answer soon.
+#[must_use]
+pub fn is_going_down() -> bool {
+    // PID 1 itself is asked, over its own socket: the message bus goes down with everything else.
+    let mut command = Command::new("systemctl");
+    command.arg("is-system-running").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    if !is_run_by_systemd() {
+        return false;
+    }
+    let Ok(mut child) = command.spawn() else { return false };
+    let mut said = [0; 16];
+    let mut length = 0;
+    // Read only once something is there, or it has ended: this host may be too busy dying to answer.
+    if let Some(mut pipe) = child.stdout.take()
+        && wait_readable(&[pipe.as_fd()], PATIENCE).is_ok_and(|readable| readable)
+    {
+        length = pipe.read(&mut said).unwrap_or(0);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    said.get(..length).is_some_and(|said| said.starts_with(b"stopping"))
 }
 
 /// Bytes that this user may still write on the file system of `path`.

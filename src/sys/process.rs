@@ -19,6 +19,9 @@ use nix::unistd::{Gid, Pid, Uid};
 
 pub use start::{Ceilings, Identity, Program, start};
 
+/// Processes that are held on to at one time; each costs a descriptor.
+const HANDLES_MAX: usize = 256;
+
 /// Makes this process a supervisor: a session of its own, and the parent of every descendant that is
 /// orphaned. A hang-up or a closed pipe does not end it.
 ///
@@ -88,12 +91,13 @@ impl AsFd for Signals {
 ///
 /// # Errors
 /// If the kernel refuses; an interruption is none.
-pub fn wait_readable(fds: &[BorrowedFd<'_>], longest: Duration) -> io::Result<()> {
+pub fn wait_readable(fds: &[BorrowedFd<'_>], longest: Duration) -> io::Result<bool> {
     let mut fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     // Rounded up: waking a moment early would make the caller spin.
     let millis = i32::try_from(longest.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
     match nix::poll::poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -173,20 +177,32 @@ pub enum Blow {
 pub fn signal_descendants(blow: Blow) {
     let mut open: Vec<(i32, i32)> = children_of(std::process::id().cast_signed());
     // A child of ours is reaped by us alone, so its number cannot become somebody else's meanwhile.
-    for (_, child) in &open {
-        send(*child, blow);
-    }
+    let mut own: Vec<i32> = open.iter().map(|(_, child)| *child).collect();
+    let mut deeper: Vec<Handle> = Vec::new();
+    // Parents first, or they would go on with what comes after a child that died.
+    let mut send_all = |deeper: &mut Vec<Handle>| {
+        own.drain(..).for_each(|child| send(child, blow));
+        for handle in deeper.drain(..) {
+            let _ = handle.send(blow);
+        }
+    };
+    // All are found before any is sent to: whoever dies hands its children over to us, out of this
+    // round's sight.
     while let Some((_, parent)) = open.pop() {
         for (parent, child) in children_of(parent) {
             // Bound to this process before it is looked at again: a reused number is seen.
             if let Ok(handle) = Handle::open(child)
                 && parent_of(child) == Some(parent)
             {
-                let _ = handle.send(blow);
+                deeper.push(handle);
                 open.push((parent, child));
             }
         }
+        if deeper.len() >= HANDLES_MAX {
+            send_all(&mut deeper);
+        }
     }
+    send_all(&mut deeper);
 }
 
 fn send(pid: i32, blow: Blow) {

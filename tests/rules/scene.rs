@@ -348,7 +348,7 @@ impl Scene {
 
     pub fn lose(&mut self, name: &str) {
         let run = self.run(name).clone();
-        let evidence = Evidence::Lost { touched: true, rebooted: false };
+        let evidence = Evidence::Lost { touched: true, rebooted: false, why: None };
         self.turn(vec![Event::Ended { run: run.run, attempt: run.attempt, evidence }]);
     }
 

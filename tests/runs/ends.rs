@@ -186,7 +186,7 @@ fn a_killed_supervisors_group_ends_what_hides() {
     place::signal(place.supervisor(&run), "KILL");
     let begin = Instant::now();
     let end = place.wait(&run);
-    assert_eq!(end.evidence, Evidence::Lost { touched: true, rebooted: false });
+    assert_eq!(end.evidence, Evidence::Lost { touched: true, rebooted: false, why: None });
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     let alive = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| !text.is_empty());
     assert_eq!(members.lines().filter(alive).count(), 0, "it is over, so nothing lives");
@@ -243,4 +243,24 @@ fn a_reused_number_is_never_signalled() {
     assert!(status.status.success(), "{status:?}");
     assert!(!dir.parent().unwrap().join("shot").exists(), "a stranger was ended");
     assert_eq!(place.wait(&order.run).finished().0, Outcome::TimedOut);
+}
+
+/// A shell that dies of TERM hands its child over at that moment; the child has TERM all the same, and its
+/// grace is not waited for.
+#[test]
+fn a_child_whose_parent_dies_first_hears_term_as_well() {
+    let place = Place::new();
+    let text = "trap 'echo parent >> told; exit 1' TERM; echo on; (trap 'echo child >> told; exit 1' TERM; sleep 600 & wait) & wait";
+    for _ in 0..6 {
+        let mut job = job(&[text, "cat told"]);
+        job.steps[1].always = true;
+        job.grace = Seconds(20);
+        let run = place.start(&job);
+        place.wait_for(&run, "on");
+        let begin = Instant::now();
+        place.executor.stop(&run, 1, "cancelled by anna").unwrap();
+        let end = place.wait(&run);
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(end.log.contains("\nchild\n"), "{}", end.log);
+    }
 }

@@ -14,6 +14,15 @@ fn evidence<'a>(all: &Transition<'a>, run: &Run) -> Option<&'a Evidence> {
     })
 }
 
+/// Whether nobody can say what the attempt came to: also one that the host cut off in its own time.
+fn unclear(evidence: &Evidence) -> bool {
+    match evidence {
+        Evidence::Lost { .. } => true,
+        Evidence::Finished { empty, outcome, .. } => !empty || *outcome == Outcome::Interrupted,
+        Evidence::NeverStarted { .. } => false,
+    }
+}
+
 /// Whether a step after `init` had begun, by all that was ever said of it.
 fn touched(all: &Transition<'_>, run: &Run, evidence: &Evidence) -> bool {
     let said = match evidence {
@@ -45,7 +54,7 @@ pub fn ended(checks: &mut Checks, all: &Transition<'_>, old: &Run, end: &Finishe
         return Ok(());
     };
     let touched = touched(all, old, evidence);
-    let unclear_end = matches!(evidence, Evidence::Lost { .. } | Evidence::Finished { empty: false, .. });
+    let unclear_end = unclear(evidence);
     must(
         (end.outcome == Outcome::Unknown) == (touched && unclear_end),
         "promise 11: a deployment without evidence is unknown",
@@ -86,8 +95,7 @@ pub fn again(checks: &mut Checks, all: &Transition<'_>, old: &Run) -> Result<(),
     let most = all.after.job(&old.run.job).map_or(1, |job| job.definition.retry.attempts);
     must(!counts || old.tries < most, "no more tries than `retry` allows", (old, most))?;
     let deploys = checks.held.get(&old.run).is_some_and(|held| held.environment.is_some());
-    let lost = !matches!(evidence, Evidence::Finished { empty: true, .. } | Evidence::NeverStarted { .. });
-    let unknown = deploys && lost && touched(all, old, evidence);
+    let unknown = deploys && unclear(evidence) && touched(all, old, evidence);
     must(!unknown, "an unknown deployment is never retried by itself", (old, evidence))?;
     checks.seen(if matches!(evidence, Evidence::NeverStarted { .. }) { "launched again" } else { "tried again" });
     Ok(())

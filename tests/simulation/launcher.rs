@@ -84,12 +84,17 @@ impl Launcher {
         self.told.clear();
     }
 
-    /// The host went down: nothing runs any more.
-    pub fn reboot(&mut self) {
+    /// The host went down: nothing runs any more. In its own time, so that supervisors could say so, or
+    /// not.
+    pub fn reboot(&mut self, random: &mut Random, now: Timestamp) {
         for dir in self.dirs.values_mut().filter(|dir| dir.phase != Phase::Over) {
+            if dir.phase == Phase::Running && random.one_in(2) {
+                dir.finish(now, Outcome::Interrupted, true);
+                continue;
+            }
             let evidence = match dir.phase {
                 Phase::Spawned => Evidence::NeverStarted { why: "the host went down".into() },
-                Phase::Running | Phase::Over => Evidence::Lost { touched: dir.step > 1, rebooted: true },
+                Phase::Running | Phase::Over => Evidence::Lost { touched: dir.step > 1, rebooted: true, why: None },
             };
             dir.over(evidence);
         }
@@ -114,7 +119,7 @@ impl Launcher {
                 "begins"
             }
             (_, 0..=3) => {
-                dir.over(Evidence::Lost { touched: dir.step > 1, rebooted: false });
+                dir.over(Evidence::Lost { touched: dir.step > 1, rebooted: false, why: None });
                 "is lost: its supervisor was killed with a step alive"
             }
             (_, 4..=6) => {

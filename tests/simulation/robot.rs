@@ -116,9 +116,9 @@ impl Robot {
         self.boot()
     }
 
-    pub fn reboot(&mut self) -> Result<(), Fault> {
+    pub fn reboot(&mut self, random: &mut Random) -> Result<(), Fault> {
         self.boots += 1;
-        self.launcher.reboot();
+        self.launcher.reboot(random, self.now);
         self.checks.seen("reboot");
         self.crash()
     }

@@ -162,7 +162,7 @@ fn ends_without_evidence_are_caught() {
     let ended = |evidence: Evidence| Event::Ended { run: run.run.clone(), attempt: run.attempt, evidence };
     let rule = |events: &[Event], change: &Change| broken(&robot, events, std::slice::from_ref(change), |_| {});
     assert_eq!(rule(&[], &success), "an end has evidence");
-    let lost = ended(Evidence::Lost { touched: true, rebooted: false });
+    let lost = ended(Evidence::Lost { touched: true, rebooted: false, why: None });
     assert_eq!(rule(std::slice::from_ref(&lost), &success), "promise 11: success has evidence");
     let (usage, reason) = (Usage::default(), String::new());
     let outcome = Outcome::Succeeded;

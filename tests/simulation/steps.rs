@@ -140,7 +140,7 @@ impl Step {
                 _ => die(robot, Death::AfterActions(random.below(3))),
             },
             Kind::Reboot => {
-                robot.reboot()?;
+                robot.reboot(random)?;
                 "the host goes down and comes up".into()
             }
         })

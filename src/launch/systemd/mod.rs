@@ -22,15 +22,6 @@ pub use unit::Places;
 
 use bus::{Bus, State};
 
-/// There while systemd runs this host.
-const BOOTED: &str = "/run/systemd/system";
-
-/// Whether systemd runs this host.
-#[must_use]
-pub fn is_booted() -> bool {
-    Path::new(BOOTED).is_dir()
-}
-
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Systemd {

@@ -11,6 +11,7 @@ use nix::libc;
 
 use super::standing::{self, Controller};
 use super::{Cage, Limit, Limits};
+use crate::sys::host::is_run_by_systemd;
 
 /// The leaf that a daemon moves into; see [`Site::settle`].
 pub const DAEMON: &str = "shipbell-daemon";
@@ -51,7 +52,7 @@ impl Site {
     #[must_use]
     pub fn find() -> Self {
         let standing = standing::now();
-        let unified = standing.unified.and_then(|own| base_of(&own, is_booted())).filter(|dir| is_ours(dir));
+        let unified = standing.unified.and_then(|own| base_of(&own, is_run_by_systemd())).filter(|dir| is_ours(dir));
         let legacy = standing.legacy.into_iter().filter(|(_, dir)| is_ours(dir)).collect();
         Self { unified, legacy }
     }
@@ -75,7 +76,7 @@ impl Site {
     #[must_use]
     pub fn is_service(&self) -> bool {
         let name = self.unified.as_ref().and_then(|base| base.file_name()).unwrap_or_default();
-        is_booted() && name.to_string_lossy().ends_with(".service")
+        is_run_by_systemd() && name.to_string_lossy().ends_with(".service")
     }
 
     /// Moves this process out of its group into a leaf below it, as version 2 wants it before limits can
@@ -178,12 +179,6 @@ impl Site {
         let _ = cage.remove();
         guarantees
     }
-}
-
-/// Whether systemd manages this host's groups.
-#[must_use]
-pub fn is_booted() -> bool {
-    Path::new("/run/systemd/system").is_dir()
 }
 
 /// The group below which we may make others. Under systemd only what it delegated: our own group, or
