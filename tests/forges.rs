@@ -160,6 +160,33 @@ fn gitlab_and_gitea_hear_it_in_theirs() {
     assert!(gitea.host.taken("/deployments").is_empty(), "Gitea keeps none");
 }
 
+/// Where the host wants the mark of a job before it merges, a commit that the job need not run for must have it too.
+#[test]
+fn a_job_that_need_not_run_is_told_as_carried_over() {
+    for (forge, good, bad) in [("github", "success", "failure"), ("gitlab", "success", "failed")] {
+        let mut house = House::new(forge, "[job.test]\npaths = \"src/**\"\nsteps = \"test ! -e src/broken\"\n");
+        house.push("first", &[("src/a", "1")]);
+        house.robot.start();
+        house.robot.wait_until(&["history"], "ok");
+        let aside = house.push("only words", &[("README", "words")]);
+        let told = house.told(&format!("/statuses/{aside}"), 1);
+        assert_eq!(
+            (words(&told, "state"), words(&told, "description")),
+            (vec![good.into()], vec!["carried over from #1".into()])
+        );
+        let link = told[0].body["target_url"].as_str().unwrap();
+        assert!(link.ends_with("/shop/test/1"), "{link}");
+        let broken = house.push("broken", &[("src/broken", "yes")]);
+        house.told(&format!("/statuses/{broken}"), 2);
+        let red = house.push("more words", &[("README", "more words")]);
+        let told = house.told(&format!("/statuses/{red}"), 1);
+        assert_eq!(words(&told, "state"), [bad], "red keeps blocking");
+        let text = &words(&told, "description")[0];
+        assert_eq!(text, "carried over from #2: failed: exit 1 in step 1 \"test\"");
+        assert_eq!(house.host.taken(&format!("/statuses/{aside}")).len(), 1, "told once");
+    }
+}
+
 #[test]
 fn addresses_are_pinged_as_a_job_goes() {
     let jobs = "\

@@ -9,6 +9,8 @@ mod reboot;
 mod scene;
 #[path = "rules/signed.rs"]
 mod signed;
+#[path = "rules/telling.rs"]
+mod telling;
 
 use scene::Scene;
 use shipbell::model::event::{Event, Refusal, Reply};

@@ -11,6 +11,7 @@ use crate::config::message::{Findings, Mistake, Source};
 use crate::config::tree::{self, Data, Entry, Table};
 use crate::model::catalog::{Catalog, Mail, MailTls, Person, Settings, Transport};
 use crate::model::forge::{Forge, ForgeSettings};
+use crate::model::letter::COMMITTERS;
 use crate::model::name::{JobKey, JobName, PersonName, PipelineName};
 
 /// What every job file is read against.
@@ -180,15 +181,22 @@ fn address(entry: &Entry, findings: &Findings) -> Option<String> {
     Some(text)
 }
 
-/// One address or a list of them.
-pub fn addresses(entry: &Entry, findings: &Findings) -> Option<Vec<String>> {
-    let one = |item: &Entry| {
-        if matches!(&item.data, Data::Text(text) if text == "@committers") {
-            let headline = "@committers does not work yet in this version";
-            item.refuse(headline, "name the people who should hear of it", findings);
-            return None;
+/// One address or a list of them; `of_job`: whoever wrote the commits may be among them.
+pub fn addresses(entry: &Entry, of_job: bool, findings: &Findings) -> Option<Vec<String>> {
+    let one = |item: &Entry| match &item.data {
+        Data::Text(text) if text == COMMITTERS && of_job => Some(text.clone()),
+        Data::Text(text) if text == COMMITTERS => {
+            let headline = format!("{COMMITTERS} cannot stand in `{}` of [mail]", entry.key);
+            let label = "name somebody; a job has notify = { email = \"@committers\" }";
+            item.refuse(headline, label, findings);
+            None
         }
-        address(item, findings)
+        Data::Text(text) if text.starts_with('@') && of_job => {
+            let headline = format!("`{text}` is no mail address");
+            item.refuse(headline, "the only name for several people is \"@committers\"", findings);
+            None
+        }
+        _ => address(item, findings),
     };
     let read: Vec<Option<String>> = entry.items().iter().map(one).collect();
     read.into_iter().collect()
@@ -201,7 +209,7 @@ fn mail(table: &Table, first_header: Option<&Table>, f: &Findings) -> Mail {
     if let Some(from) = get("from").and_then(|entry| address(entry, f)) {
         mail.from = from;
     }
-    mail.to = get("to").and_then(|entry| addresses(entry, f)).unwrap_or_default();
+    mail.to = get("to").and_then(|entry| addresses(entry, false, f)).unwrap_or_default();
     // A host to send to is there to be used; without one mail is written to files.
     mail.transport = if get("host").is_some() { Transport::Smtp } else { Transport::File };
     if let Some(entry) = get("transport")

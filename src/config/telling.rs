@@ -32,7 +32,7 @@ fn notify(entry: &Entry, findings: &Findings) -> Option<Notify> {
     keys::check(table, Place::Notify, None, findings);
     let mut notify = Notify::usual();
     if let Some(email) = table.get("email") {
-        notify.email = settings::addresses(email, findings)?;
+        notify.email = settings::addresses(email, true, findings)?;
     }
     if let Some(on) = table.get("on") {
         (notify.on_failure, notify.on_recovery) = (false, false);

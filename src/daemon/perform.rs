@@ -12,12 +12,13 @@ use crate::daemon::boot;
 use crate::daemon::turns::Daemon;
 use crate::executor::StartError;
 use crate::model::catalog::Address;
-use crate::model::commit::Question;
+use crate::model::commit::{Authors, Question};
 use crate::model::event::{Action, Change, Event};
 use crate::model::name::{PipelineName, RunRef};
 use crate::model::ticket::{Evidence, StartOrder};
 use crate::report;
 use crate::source;
+use crate::store::StoreError;
 use crate::sys::host;
 
 impl Daemon {
@@ -32,6 +33,7 @@ impl Daemon {
                 }
                 Action::Ask(question) => self.compare(question),
                 Action::Send { letter } => self.send(letter),
+                Action::FindAuthors { letter } => self.find_authors(letter),
             }
         }
     }
@@ -82,6 +84,28 @@ impl Daemon {
                 None => Err("the pipeline has no repository any more".to_owned()),
             };
             inbox.tell_blocking(Event::Answered { question, answer });
+        });
+    }
+
+    /// Who wrote the commits between the last success of the letter's job on its branch and its run.
+    fn find_authors(&self, id: u64) {
+        let Some(letter) = self.world.letters.get(&id).cloned() else { return };
+        let (inbox, mirrors, reader) = (self.inbox.clone(), self.mirrors.clone(), self.reader.clone());
+        let catalog = self.world.scratch.catalog.clone();
+        tokio::task::spawn_blocking(move || {
+            let authors = letter.kind.run().map_or_else(
+                || Ok(Authors::default()),
+                |run| {
+                    let told = |error: StoreError| error.to_string();
+                    let repo = catalog.pipelines.get(&run.job.pipeline).and_then(|pipeline| pipeline.repo.as_ref());
+                    let of = reader.run(run).map_err(told)?.and_then(|run| Some((run.commit?, run.git_ref)));
+                    // Of what has no commit, or no repository any more, nobody is the author.
+                    let (Some(repo), Some((head, git_ref))) = (repo, of) else { return Ok(Authors::default()) };
+                    let good = reader.last_success_on(run, git_ref.as_ref()).map_err(told)?;
+                    source::authors(&mirrors, &repo.address(), good.as_ref(), &head)
+                },
+            );
+            inbox.tell_blocking(Event::AuthorsFound { letter: id, authors });
         });
     }
 

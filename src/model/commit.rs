@@ -236,6 +236,22 @@ crate::words! {
     }
 }
 
+/// Who wrote the commits that one commit has and another has not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Authors {
+    /// Mail addresses as git has them, of the newest commit first, each once.
+    pub mails: Vec<String>,
+    /// There are more, which were not looked at.
+    pub more: bool,
+}
+
+impl Authors {
+    /// Commits looked at.
+    pub const COMMITS_MAX: usize = 10_000;
+    /// Addresses told of.
+    pub const MAILS_MAX: usize = 1_000;
+}
+
 /// A question about two commits of a pipeline's repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Question {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::backfill::{BackfillRequest, BackfillRow};
 use crate::model::catalog::Catalog;
-use crate::model::commit::{CommitId, CommitInfo, Comparison, Question, RefName, Sighting};
+use crate::model::commit::{Authors, CommitId, CommitInfo, Comparison, Question, RefName, Sighting};
 use crate::model::environment::Environment;
 use crate::model::forge::Delivery;
 use crate::model::job::Hash;
@@ -101,6 +101,11 @@ pub enum Event {
         for_good: bool,
         /// Its receiver said when to come again.
         again: Option<Timestamp>,
+    },
+    /// Who wrote the commits since the last success before the run of this letter; or why that is not known.
+    AuthorsFound {
+        letter: u64,
+        authors: Result<Authors, String>,
     },
     /// Free bytes of the state directory.
     DiskSeen {
@@ -284,6 +289,10 @@ pub enum Action {
     Ask(Question),
     /// Send a letter.
     Send {
+        letter: u64,
+    },
+    /// Find out who wrote the commits since the last success before the run of this letter.
+    FindAuthors {
         letter: u64,
     },
 }

@@ -3,8 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::commit::CommitId;
 use crate::model::name::{JobKey, RunRef};
 use crate::model::time::Timestamp;
+
+/// Among the addresses of `notify`: whoever wrote the commits since the last success.
+pub const COMMITTERS: &str = "@committers";
 
 /// One mail to one address, or one message to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,8 +16,11 @@ pub struct Letter {
     /// Unique in the installation; part of the Message-ID.
     pub id: u64,
     pub kind: LetterKind,
-    /// A mail address; for a message that is no mail, a name of who hears it.
+    /// A mail address, or [`COMMITTERS`] until it is known who they are; for a message that is no mail, a
+    /// name of who hears it.
     pub to: String,
+    /// Why this reader gets it, where `notify` does not name them.
+    pub note: Option<String>,
     pub created_at: Timestamp,
     pub state: LetterState,
     /// Sendings tried.
@@ -63,6 +70,11 @@ pub enum LetterKind {
     Mark {
         run: RunRef,
     },
+    /// To the host of the repository: the job need not run for this commit, the outcome of a run stands for it.
+    Carried {
+        commit: CommitId,
+        run: RunRef,
+    },
     /// To an address that the job names.
     Ping {
         run: RunRef,
@@ -79,11 +91,33 @@ impl LetterKind {
     /// Whether a person gets it as a mail.
     #[must_use]
     pub fn is_mail(&self) -> bool {
-        !matches!(self, Self::Mark { .. } | Self::Ping { .. })
+        !matches!(self, Self::Mark { .. } | Self::Carried { .. } | Self::Ping { .. })
+    }
+
+    /// The run that it tells of; requests and silences are of none.
+    #[must_use]
+    pub fn run(&self) -> Option<&RunRef> {
+        match self {
+            Self::Failure { run }
+            | Self::Recovery { run }
+            | Self::Unknown { run }
+            | Self::Fresh { run }
+            | Self::Long { run }
+            | Self::Mark { run }
+            | Self::Carried { run, .. }
+            | Self::Ping { run, .. } => Some(run),
+            Self::Approval { .. } | Self::Decided { .. } | Self::Unsatisfiable { .. } | Self::Stale { .. } => None,
+        }
     }
 }
 
 impl Letter {
+    /// Its readers are not known yet: git has to say who they are.
+    #[must_use]
+    pub fn is_to_committers(&self) -> bool {
+        self.to == COMMITTERS
+    }
+
     /// Puts it off until then; false where it waits as long already, or no more.
     pub fn hold(&mut self, until: Timestamp) -> bool {
         match &mut self.state {

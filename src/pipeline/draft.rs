@@ -4,7 +4,7 @@
 use crate::model::commit::CommitId;
 use crate::model::event::{Action, Change, Failing, JournalLine, Latest, Standing};
 use crate::model::job::Definition;
-use crate::model::letter::{Letter, LetterKind, LetterState};
+use crate::model::letter::{COMMITTERS, Letter, LetterKind, LetterState};
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::run::{Artifact, Run, Upstream};
 use crate::model::time::Timestamp;
@@ -49,11 +49,17 @@ impl<'w> Draft<'w> {
 
     /// Puts a letter to each address into the outbox.
     pub fn write_to(&mut self, addresses: &[String], kind: &LetterKind) {
+        self.write_because(addresses, kind, None);
+    }
+
+    /// The same, with a word on why these readers get it.
+    pub fn write_because(&mut self, addresses: &[String], kind: &LetterKind, note: Option<&str>) {
         for to in addresses {
             let letter = Letter {
                 id: self.world.last_letter + 1,
                 kind: kind.clone(),
                 to: to.clone(),
+                note: note.map(str::to_owned),
                 created_at: self.now,
                 state: LetterState::Waiting { not_before: self.now, last_error: None },
                 attempts: 0,
@@ -130,10 +136,17 @@ pub fn same_goods(one: &[Upstream], other: &[Upstream]) -> bool {
     goods(one) == goods(other)
 }
 
-/// Addresses that hear of this job's ends.
+/// Addresses that hear of this job's ends; whoever wrote the commits may be among them.
 #[must_use]
 pub fn listeners(world: &World, key: &JobKey) -> Vec<String> {
     let own = world.job(key).map(|job| job.notify.email.clone()).unwrap_or_default();
+    if own.is_empty() { world.scratch.catalog.settings.mail.to.clone() } else { own }
+}
+
+/// Addresses that hear of this job's silence, which is nobody's commit.
+#[must_use]
+pub fn minders(world: &World, key: &JobKey) -> Vec<String> {
+    let own: Vec<String> = listeners(world, key).into_iter().filter(|to| to != COMMITTERS).collect();
     if own.is_empty() { world.scratch.catalog.settings.mail.to.clone() } else { own }
 }
 

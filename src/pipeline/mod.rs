@@ -5,6 +5,7 @@ pub mod admit;
 pub mod agenda;
 pub mod asking;
 pub mod backfill;
+pub mod committers;
 pub mod compare;
 pub mod draft;
 pub mod due;
@@ -92,6 +93,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::Ended { run, attempt, evidence } => life::ended(draft, run, *attempt, evidence),
         Event::LetterSent { letter } => outbox::sent(draft, *letter),
         Event::LetterFailed { letter, why, for_good, again } => outbox::failed(draft, *letter, why, *for_good, *again),
+        Event::AuthorsFound { letter, authors } => committers::found(draft, *letter, authors),
         Event::DiskSeen { free } => draft.world.scratch.disk_free = Some(*free),
     }
     Reply::Done

@@ -60,7 +60,10 @@ pub fn plan(draft: &mut Draft<'_>) -> Option<Timestamp> {
         }
         // A host may ask for a longer wait than ours; none is longer than a letter lives.
         if !is_ahead(not_before, GIVE_UP, draft.now) {
-            if telling::may_leave(draft.world, letter) {
+            if letter.is_to_committers() {
+                draft.actions.push(Action::FindAuthors { letter: letter.id });
+                draft.world.scratch.sending.insert(letter.id);
+            } else if telling::may_leave(draft.world, letter) {
                 draft.actions.push(Action::Send { letter: letter.id });
                 draft.world.scratch.sending.insert(letter.id);
             }

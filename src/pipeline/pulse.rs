@@ -2,12 +2,12 @@
 //! and once more when it succeeds again. And a run that takes far longer than any before it.
 
 use crate::model::event::Change;
-use crate::model::letter::LetterKind;
+use crate::model::letter::{COMMITTERS, LetterKind};
 use crate::model::name::{JobKey, RunRef};
 use crate::model::pulse::{Pulse, TIMES_MAX};
 use crate::model::run::{Outcome, Run};
 use crate::model::time::{Seconds, Timestamp, seconds_between};
-use crate::pipeline::draft::{Draft, listeners};
+use crate::pipeline::draft::{Draft, minders};
 use crate::pipeline::pause;
 
 /// A run is slow when it has taken more than this many times what 95 of 100 successes took …
@@ -34,7 +34,7 @@ pub fn ended(draft: &mut Draft<'_>, run: &Run, outcome: Outcome) {
     draft.put(Change::PulsePut(pulse));
     if stale.is_some() {
         draft.note("fresh", key, format!("{} succeeded", run.run));
-        let to = listeners(draft.world, key);
+        let to = minders(draft.world, key);
         draft.write_to(&to, &LetterKind::Fresh { run: run.run.clone() });
     }
 }
@@ -72,7 +72,8 @@ fn slow(draft: &mut Draft<'_>, run: &RunRef) {
     let usual = pulse.p95().map_or_else(String::new, |usual| format!("; 95 of 100 take no more than {usual}"));
     draft.put(Change::PulsePut(Pulse { long_told: Some(run.clone()), ..pulse }));
     draft.note("slow", run, format!("it takes far longer than the runs before it{usual}"));
-    let to = draft.world.job(&run.job).map(|job| job.notify.email.clone()).unwrap_or_default();
+    let own = draft.world.job(&run.job).map(|job| job.notify.email.clone()).unwrap_or_default();
+    let to: Vec<String> = own.into_iter().filter(|to| to != COMMITTERS).collect();
     draft.write_to(&to, &LetterKind::Long { run: run.clone() });
 }
 
@@ -106,6 +107,6 @@ fn listen(draft: &mut Draft<'_>, key: &JobKey) {
         None => format!("no success within {limit}"),
     };
     draft.note("stale", key, detail);
-    let to = listeners(draft.world, key);
+    let to = minders(draft.world, key);
     draft.write_to(&to, &LetterKind::Stale { job: key.clone() });
 }

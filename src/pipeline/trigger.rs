@@ -10,7 +10,7 @@ use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::run::{Cause, Holds, Run, RunState};
 use crate::model::time::{Seconds, is_ahead};
 use crate::pipeline::draft::{Draft, as_upstream, green, upstream};
-use crate::pipeline::{compare, pause, promote};
+use crate::pipeline::{compare, pause, promote, telling};
 
 /// Decides for every head and hot commit of a pipeline.
 pub fn plan(draft: &mut Draft<'_>, name: &PipelineName) {
@@ -187,7 +187,7 @@ fn fire(
     applies: Applies,
 ) {
     if sighting.git_ref.is_pull() {
-        return pulled(draft, key, sighting, cause, applies.is_ok());
+        return pulled(draft, key, sighting, cause, applies);
     }
     let mut standing = draft.standing(key, &sighting.commit.id);
     standing.fired = true;
@@ -195,10 +195,13 @@ fn fire(
         Err(run) => {
             standing.latest = run.as_ref().and_then(|run| finished_as(draft, key, run));
             let from = run.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-            standing.carries = run;
+            standing.carries.clone_from(&run);
             draft.put(Change::StandingPut(standing));
             let detail = format!("no path of it changed: carries over from {from}");
             draft.note("carried", &format!("{key} {}", sighting.commit.id.short()), detail);
+            if let Some(run) = run {
+                telling::carried(draft, &sighting.commit.id, &run);
+            }
         }
         Ok(()) => {
             let unchanged = definition.unchanged == Unchanged::Skip
@@ -214,8 +217,8 @@ fn fire(
     }
 }
 
-/// The head of a pull request: it has no standing, and nothing is carried over by it.
-fn pulled(draft: &mut Draft<'_>, key: &JobKey, sighting: &Sighting, cause: Cause, applies: bool) {
+/// The head of a pull request: it has no standing, and nothing is carried over by it but what its host is told.
+fn pulled(draft: &mut Draft<'_>, key: &JobKey, sighting: &Sighting, cause: Cause, applies: Applies) {
     draft.put(Change::PulledPut(Pulled {
         pipeline: key.pipeline.clone(),
         job: key.job.clone(),
@@ -223,8 +226,13 @@ fn pulled(draft: &mut Draft<'_>, key: &JobKey, sighting: &Sighting, cause: Cause
         sighting: sighting.number,
     }));
     match applies {
-        true => drop(queue(draft, key, Some(sighting), cause, std::collections::BTreeMap::new())),
-        false => draft.note("skipped", &format!("{key} {}", sighting.commit.id.short()), "no path of it changed"),
+        Ok(()) => drop(queue(draft, key, Some(sighting), cause, std::collections::BTreeMap::new())),
+        Err(run) => {
+            draft.note("skipped", &format!("{key} {}", sighting.commit.id.short()), "no path of it changed");
+            if let Some(run) = run {
+                telling::carried(draft, &sighting.commit.id, &run);
+            }
+        }
     }
 }
 
@@ -293,7 +301,9 @@ pub fn stand(draft: &mut Draft<'_>, run: &Run, latest: Option<Latest>) {
     for mut standing in carrying {
         standing.carries = Some(run.run.clone());
         standing.latest = Some(latest.clone());
+        let commit = standing.commit.clone();
         draft.put(Change::StandingPut(standing));
+        telling::carried(draft, &commit, &run.run);
     }
 }
 

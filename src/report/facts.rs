@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::model::catalog::Catalog;
+use crate::model::catalog::{Catalog, Person};
 use crate::model::job::EnvironmentPolicy;
 use crate::model::ledger::DueVerdict;
 use crate::model::letter::{Letter, LetterKind};
@@ -81,12 +81,14 @@ impl Sources {
                 let request = self.request(*request)?;
                 Ok(message::unsatisfiable(&request, &self.frame_of(&request, now)))
             }
-            LetterKind::Failure { run } => self.of_run(run, now, message::failure),
-            LetterKind::Recovery { run } => self.of_run(run, now, message::recovery),
-            LetterKind::Unknown { run } => self.of_run(run, now, message::unknown),
+            LetterKind::Failure { run } => self.of_run(run, letter, now, message::failure),
+            LetterKind::Recovery { run } => self.of_run(run, letter, now, message::recovery),
+            LetterKind::Unknown { run } => self.of_run(run, letter, now, message::unknown),
             LetterKind::Stale { job } => self.stale(job, now),
             LetterKind::Fresh { run } => Ok(message::fresh(&self.run(run)?, &self.frame_of_job(&run.job, now))),
-            LetterKind::Mark { .. } | LetterKind::Ping { .. } => Err(Undelivered::for_good("it is no mail")),
+            LetterKind::Mark { .. } | LetterKind::Carried { .. } | LetterKind::Ping { .. } => {
+                Err(Undelivered::for_good("it is no mail"))
+            }
             LetterKind::Long { run } => {
                 let usual = self.reader.usual(&run.job)?;
                 Ok(message::long(&self.run(run)?, usual, &self.frame_of_job(&run.job, now)))
@@ -171,7 +173,19 @@ impl Sources {
         Ok(message::stale(&facts, &self.frame_of_job(key, now)))
     }
 
-    fn of_run(&self, run: &RunRef, now: Timestamp, tell: fn(&RunFacts, &Frame) -> Mail) -> Result<Mail, Undelivered> {
+    /// Whether the letter's reader is named in the configuration: an author line alone may say anything.
+    fn knows(&self, letter: &Letter) -> bool {
+        let named = |person: &Person| person.email.eq_ignore_ascii_case(&letter.to);
+        letter.note.is_none() || self.catalog.people.values().any(named)
+    }
+
+    fn of_run(
+        &self,
+        run: &RunRef,
+        letter: &Letter,
+        now: Timestamp,
+        tell: fn(&RunFacts, &Frame) -> Mail,
+    ) -> Result<Mail, Undelivered> {
         let run = self.run(run)?;
         let environment = self.catalog.job(&run.run.job).and_then(|job| job.definition.environment.clone());
         let frame = frame(&self.catalog, environment.as_deref(), &self.host, now);
@@ -187,7 +201,8 @@ impl Sources {
             bad_count: before.bad.len() as u64,
             last_good: before.last_good,
             looked_at_all: before.looked_at_all,
-            tail: self.tail(&run)?,
+            tail: if self.knows(letter) { Some(self.tail(&run)?) } else { None },
+            note: letter.note.clone(),
             finished,
             run,
         };

@@ -4,16 +4,17 @@
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use lettre::Message;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::authentication::{Credentials as Login, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::{Address, Message};
 
+use crate::credentials::Credentials;
 use crate::model::catalog::{Mail as Settings, MailTls, Transport};
 use crate::model::letter::{Letter, LetterKind};
 use crate::model::time::Timestamp;
@@ -45,7 +46,7 @@ pub async fn send(mail: &Mail, letter: &Letter, context: &DeliverContext, now: T
             written.await.map_err(|error| Undelivered::later(error.to_string()))?
         }
         Transport::Smtp => {
-            let password = password(&settings, |name| context.credentials.path(name))?;
+            let password = password(&settings, &context.credentials)?;
             let all = tokio::time::timeout(SENDING_MAX, over_smtp(&message, &settings, password));
             let late =
                 |_| Undelivered::later(format!("{}: no end after {} s", place(&settings), SENDING_MAX.as_secs()));
@@ -64,7 +65,8 @@ pub async fn send(mail: &Mail, letter: &Letter, context: &DeliverContext, now: T
 pub fn compose(mail: &Mail, letter: &Letter, settings: &Settings, now: Timestamp) -> Result<Message, Undelivered> {
     let from = settings.from.parse::<Mailbox>();
     let from = from.map_err(|error| Undelivered::later(format!("[mail] from = \"{}\": {error}", settings.from)))?;
-    let to = letter.to.parse::<Address>();
+    // With a name before it or without, as the configuration takes it.
+    let to = letter.to.parse::<Mailbox>();
     let to = to.map_err(|error| Undelivered::for_good(format!("\"{}\" is no mail address: {error}", letter.to)))?;
     let domain = from.email.domain().to_owned();
     let root = format!("<{}@{domain}>", mail.thread);
@@ -73,7 +75,7 @@ pub fn compose(mail: &Mail, letter: &Letter, settings: &Settings, now: Timestamp
     let list = format!("{job} <{}.{}.shipbell.{domain}>", job.job, job.pipeline);
     let mut message = Message::builder()
         .from(from)
-        .to(Mailbox::new(None, to))
+        .to(to)
         .date(SystemTime::from(now))
         .message_id(Some(id))
         .in_reply_to(root.clone())
@@ -121,6 +123,7 @@ pub fn kind(letter: &Letter) -> &'static str {
         LetterKind::Fresh { .. } => "fresh",
         LetterKind::Long { .. } => "long",
         LetterKind::Mark { .. } => "mark",
+        LetterKind::Carried { .. } => "carried",
         LetterKind::Ping { .. } => "ping",
     }
 }
@@ -147,12 +150,17 @@ fn put_file(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&half, folder.join(name))
 }
 
-fn password(settings: &Settings, file: impl Fn(&str) -> PathBuf) -> Result<Option<Credentials>, Undelivered> {
+/// What the server is logged in with, read now: a new password counts at once. One that cannot be used is
+/// mended in its file, so the letter waits.
+fn password(settings: &Settings, credentials: &Credentials) -> Result<Option<Login>, Undelivered> {
     let (Some(user), Some(name)) = (&settings.username, &settings.credential) else { return Ok(None) };
-    let path = file(name);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Undelivered::later(format!("cannot read the password in {}: {error}", path.display())))?;
-    Ok(Some(Credentials::new(user.clone(), text.trim_end_matches(['\r', '\n']).to_owned())))
+    let bad = |why: &dyn std::fmt::Display| Undelivered::later(format!("{}: {why}", place(settings)));
+    let secret = credentials.read(name).map_err(|error| bad(&error))?;
+    let text = secret.text().filter(|text| !text.contains(['\r', '\n', '\0']));
+    let text = text.ok_or_else(|| {
+        bad(&format!("the credential {name} ({}) is not one line of text", credentials.path(name).display()))
+    })?;
+    Ok(Some(Login::new(user.clone(), text.to_owned())))
 }
 
 fn port(settings: &Settings) -> u16 {
@@ -168,7 +176,7 @@ fn place(settings: &Settings) -> String {
     format!("mail server {}:{}", settings.host, port(settings))
 }
 
-async fn over_smtp(message: &Message, settings: &Settings, password: Option<Credentials>) -> Result<(), Undelivered> {
+async fn over_smtp(message: &Message, settings: &Settings, password: Option<Login>) -> Result<(), Undelivered> {
     // Until the envelope is offered, a refusal says something of us or the server, not of the letter.
     let mut connection = tokio::time::timeout(CONNECTING_MAX, connect(settings, password))
         .await
@@ -187,7 +195,7 @@ async fn over_smtp(message: &Message, settings: &Settings, password: Option<Cred
 
 async fn connect(
     settings: &Settings,
-    password: Option<Credentials>,
+    password: Option<Login>,
 ) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
     let hello = ClientId::default();
     let tls = match settings.tls {

@@ -60,6 +60,7 @@ pub struct DeliverContext {
 pub async fn deliver(letter: &Letter, context: &DeliverContext, now: Timestamp) -> Result<(), Undelivered> {
     match &letter.kind {
         LetterKind::Mark { run } => return forge::tell(run, context, now).await,
+        LetterKind::Carried { commit, run } => return forge::tell_carried(commit, run, context, now).await,
         LetterKind::Ping { run, at } => return forge::ping(run, *at, context, now).await,
         _ => {}
     }

@@ -9,7 +9,7 @@ use super::clean;
 use super::error::SourceError;
 use super::mirror::{Mirror, Mirrors};
 use crate::model::catalog::Address;
-use crate::model::commit::{CommitId, CommitInfo, Comparison, Question, Relation};
+use crate::model::commit::{Authors, CommitId, CommitInfo, Comparison, Question, Relation};
 use crate::model::time::Timestamp;
 
 /// Larger files count as binary: their lines are not counted.
@@ -149,6 +149,41 @@ impl Mirror {
         Ok(commits.iter().filter(gone).filter(|id| told_of.insert(*id)).cloned().collect())
     }
 
+    /// Who wrote `head` and its ancestors that `base` is not and does not reach, newest first; of `head`
+    /// alone where there is no `base`, or it is not here any more.
+    ///
+    /// # Errors
+    /// If `head` is not here or the mirror is damaged.
+    pub fn authors(&self, base: Option<&CommitId>, head: &CommitId) -> Result<Authors, SourceError> {
+        let told = |error: git2::Error| self.told(&error);
+        let head = self.find(head)?;
+        let base = base.map(|base| self.find(base)).transpose().or_else(|error| match error {
+            SourceError::NoCommit { .. } => Ok(None),
+            other => Err(other),
+        })?;
+        let mut authors = Authors::default();
+        let Some(base) = base else {
+            authors.mails.push(mail_of(&head));
+            return Ok(authors);
+        };
+        let mut walk = self.repo.revwalk().map_err(told)?;
+        walk.set_sorting(Sort::TIME).map_err(told)?;
+        walk.push(head.id()).map_err(told)?;
+        walk.hide(base.id()).map_err(told)?;
+        let mut seen = BTreeSet::new();
+        for (looked_at, id) in walk.enumerate() {
+            if looked_at >= Authors::COMMITS_MAX || authors.mails.len() >= Authors::MAILS_MAX {
+                authors.more = true;
+                break;
+            }
+            let mail = mail_of(&self.repo.find_commit(id.map_err(told)?).map_err(told)?);
+            if seen.insert(mail.to_ascii_lowercase()) {
+                authors.mails.push(mail);
+            }
+        }
+        Ok(authors)
+    }
+
     fn info_of(&self, id: Oid) -> Result<CommitInfo, SourceError> {
         let commit = self.repo.find_commit(id).map_err(|error| self.told(&error))?;
         let text = id.to_string();
@@ -160,13 +195,18 @@ impl Mirror {
 /// Paths (`None`: too many), lines added, lines removed.
 type Changed = (Option<Vec<String>>, u64, u64);
 
+/// The author's address; what cannot be one is left as it can be shown.
+fn mail_of(commit: &git2::Commit<'_>) -> String {
+    clean::line(commit.author().email_bytes(), clean::TEXT_MAX)
+}
+
 fn info(id: CommitId, commit: &git2::Commit<'_>) -> CommitInfo {
     let author = commit.author();
     CommitInfo {
         id,
         subject: clean::subject(commit.message_bytes()),
         author: clean::line(author.name_bytes(), clean::TEXT_MAX),
-        author_mail: clean::line(author.email_bytes(), clean::TEXT_MAX),
+        author_mail: mail_of(commit),
         authored_at: Timestamp::from_second(author.when().seconds()).unwrap_or(Timestamp::UNIX_EPOCH),
     }
 }
@@ -178,4 +218,13 @@ fn info(id: CommitId, commit: &git2::Commit<'_>) -> CommitInfo {
 pub fn answer(mirrors: &Mirrors, at: &Address, question: &Question) -> Result<Comparison, String> {
     let told = |error: SourceError| error.to_string();
     mirrors.open(at).map_err(told)?.compare(&question.base, &question.head).map_err(told)
+}
+
+/// Who wrote the commits of `head` that `base` has not. Blocks.
+///
+/// # Errors
+/// The reason, for people.
+pub fn authors(mirrors: &Mirrors, at: &Address, base: Option<&CommitId>, head: &CommitId) -> Result<Authors, String> {
+    let told = |error: SourceError| error.to_string();
+    mirrors.open(at).map_err(told)?.authors(base, head).map_err(told)
 }

@@ -26,7 +26,7 @@ pub mod wire;
 
 pub use access::Access;
 pub use error::SourceError;
-pub use history::answer;
+pub use history::{answer, authors};
 pub use mirror::{Mirror, Mirrors};
 pub use origin::check as check_url;
 pub use poll::{Target, Tools, poll_once};

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row};
 
+use crate::model::commit::CommitId;
 use crate::model::letter::{Letter, LetterKind, LetterState, PingAt};
 use crate::model::name::RunRef;
 use crate::model::time::{Seconds, Timestamp};
@@ -22,6 +23,10 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
         LetterKind::Ping { at, .. } => Some(ping_word(*at)),
         _ => None,
     };
+    let carried = match &letter.kind {
+        LetterKind::Carried { commit, .. } => Some(Text(commit)),
+        _ => None,
+    };
     let (kind, request, slot, run) = match &letter.kind {
         LetterKind::Approval { request, slot } => ("approval", Some(request), Some(slot), None),
         LetterKind::Decided { request } => ("decided", Some(request), None, None),
@@ -31,9 +36,10 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
         LetterKind::Unknown { run } => ("unknown", None, None, Some(run)),
         LetterKind::Stale { .. } => ("failure", None, None, None),
         LetterKind::Fresh { run } => ("recovery", None, None, Some(run)),
-        LetterKind::Long { run } | LetterKind::Mark { run } | LetterKind::Ping { run, .. } => {
-            ("failure", None, None, Some(run))
-        }
+        LetterKind::Long { run }
+        | LetterKind::Mark { run }
+        | LetterKind::Carried { run, .. }
+        | LetterKind::Ping { run, .. } => ("failure", None, None, Some(run)),
     };
     let (state, not_before, at, problem) = match &letter.state {
         LetterState::Waiting { not_before, last_error } => ("waiting", Some(*not_before), None, last_error.as_ref()),
@@ -45,6 +51,8 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
         ("topic", &topic),
         ("message", &message),
         ("job", &job.map(Text)),
+        ("carried", &carried),
+        ("note", &letter.note),
         ("request", &request.map(|&id| Count(id))),
         ("slot", &slot),
         ("run", &run.map(Text)),
@@ -70,10 +78,13 @@ fn ping_word(at: PingAt) -> &'static str {
 fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
     let request = || row.get::<_, Count>("request").map(|id| id.0);
     let run = || row.get::<_, Text<RunRef>>("run").map(|run| run.0);
+    let carried: Option<Text<CommitId>> = row.get("carried")?;
     // Whichever of the later columns is set has the last word.
     let topic: Option<String> = row.get("message")?;
     let topic = topic.map_or_else(|| row.get("topic"), |message| Ok(Some(message)))?;
-    let kind =
+    let kind = if let Some(Text(commit)) = carried {
+        LetterKind::Carried { commit, run: run()? }
+    } else {
         match topic.as_deref().map_or_else(|| row.get::<_, String>("kind"), |topic| Ok(topic.to_owned()))?.as_str() {
             "stale" => LetterKind::Stale { job: row.get::<_, Text<_>>("job")?.0 },
             "fresh" => LetterKind::Fresh { run: run()? },
@@ -89,7 +100,8 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
             "recovery" => LetterKind::Recovery { run: run()? },
             // The table's CHECK leaves only `unknown`.
             _ => LetterKind::Unknown { run: run()? },
-        };
+        }
+    };
     let at = || row.get::<_, Millis>("state_at").map(|at| at.0);
     let state = match row.get::<_, String>("state")?.as_str() {
         "waiting" => {
@@ -103,6 +115,7 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
         id: row.get::<_, Count>("id")?.0,
         kind,
         to: row.get("recipient")?,
+        note: row.get("note")?,
         created_at: row.get::<_, Millis>("created_at")?.0,
         state,
         attempts: row.get("attempts")?,

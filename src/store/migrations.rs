@@ -15,6 +15,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("0007_telling", include_str!("migrations/0007_telling.sql")),
     ("0008_signed", include_str!("migrations/0008_signed.sql")),
     ("0009_pulled", include_str!("migrations/0009_pulled.sql")),
+    ("0010_readers", include_str!("migrations/0010_readers.sql")),
 ];
 
 /// How many there are: the schema that this Shipbell knows.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use crate::model::backfill::DueRun;
-use crate::model::commit::{CommitId, CommitInfo, Sighting};
+use crate::model::commit::{CommitId, CommitInfo, RefName, Sighting};
 use crate::model::event::{JournalLine, Standing};
 use crate::model::forge::{Forge, HookCount};
 use crate::model::ledger::LedgerRow;
@@ -206,6 +206,11 @@ impl Reader {
     /// What the last 20 successes before this run used.
     pub fn usual_usage(&self, run: &RunRef) -> Result<Option<UsualUsage>, StoreError> {
         self.ask(|db| runs::usual_usage(db, run))
+    }
+
+    /// The commit of the job's newest success on this branch or tag before this run.
+    pub fn last_success_on(&self, run: &RunRef, git_ref: Option<&RefName>) -> Result<Option<CommitId>, StoreError> {
+        self.ask(|db| runs::last_success_on(db, run, git_ref))
     }
 
     /// The newest success of the job with a lower number.

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 
 use crate::model::backfill::DueRun;
+use crate::model::commit::{CommitId, RefName};
 use crate::model::job::Hash;
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::run::{
@@ -269,6 +270,14 @@ pub fn last_success_before(db: &Connection, job: &JobKey, number: u64) -> rusqli
     let sql = "SELECT * FROM runs WHERE pipeline = ? AND job = ? AND number < ? AND outcome = 'succeeded' \
                ORDER BY number DESC LIMIT 1";
     first(db, sql, params![job.pipeline.as_str(), job.job.as_str(), Count(number)], run)
+}
+
+pub fn last_success_on(db: &Connection, run: &RunRef, git_ref: Option<&RefName>) -> rusqlite::Result<Option<CommitId>> {
+    let sql = "SELECT commit_id FROM runs WHERE pipeline = ? AND job = ? AND number < ? AND outcome = 'succeeded' \
+               AND git_ref IS ? AND commit_id IS NOT NULL ORDER BY number DESC LIMIT 1";
+    let (job, git_ref) = (&run.job, git_ref.map(Text));
+    let params = params![job.pipeline.as_str(), job.job.as_str(), Count(run.number), git_ref];
+    first(db, sql, params, |row| row.get::<_, Text<CommitId>>(0).map(|id| id.0))
 }
 
 /// Median duration of the last successes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use shipbell::config::{self, Trust, layout::Layout};
 use shipbell::model::catalog::Catalog;
-use shipbell::model::commit::{CommitId, CommitInfo, Comparison, Question, RefName, Relation};
+use shipbell::model::commit::{Authors, CommitId, CommitInfo, Comparison, Question, RefName, Relation};
 use shipbell::model::event::{Action, Ballot, Change, Event, HeadSeen, PollAnswer, Reply, RunRequest};
 use shipbell::model::ledger::LedgerRow;
 use shipbell::model::letter::{Letter, LetterKind};
@@ -46,6 +46,8 @@ pub struct Scene {
     tips: BTreeMap<RefName, CommitId>,
     /// What nobody who may has signed, and why it must not run.
     pub refused: BTreeMap<CommitId, String>,
+    /// Git cannot say who wrote what.
+    pub no_git: bool,
 }
 
 impl Scene {
@@ -72,6 +74,7 @@ impl Scene {
             authors: BTreeMap::new(),
             tips: BTreeMap::new(),
             refused: BTreeMap::new(),
+            no_git: false,
         };
         scene.load(text);
         scene
@@ -134,6 +137,10 @@ impl Scene {
                     next.push(Event::Answered { question, answer });
                 }
                 Action::Send { letter } => next.push(Event::LetterSent { letter }),
+                Action::FindAuthors { letter } => {
+                    let authors = self.authors_of(letter);
+                    next.push(Event::AuthorsFound { letter, authors });
+                }
                 Action::Start(order) => {
                     self.started.push(order.run.clone());
                     self.orders.push((*order).clone());
@@ -294,6 +301,31 @@ impl Scene {
             insertions: 1,
             deletions: 1,
         }
+    }
+
+    /// Who wrote what a run has and the last success on its branch had not, newest first.
+    fn authors_of(&self, letter: u64) -> Result<Authors, String> {
+        if self.no_git {
+            return Err("the mirror is damaged".into());
+        }
+        let run = &self.runs[self.letters[&letter].kind.run().unwrap()];
+        let Some(head) = &run.commit else { return Ok(Authors::default()) };
+        let before =
+            |old: &&Run| old.run.job == run.run.job && old.git_ref == run.git_ref && old.run.number < run.run.number;
+        let good = |old: &&Run| old.outcome() == Some(Outcome::Succeeded);
+        let base = self.runs.values().filter(before).filter(good).max_by_key(|old| old.run.number);
+        let base = base.and_then(|old| old.commit.clone()).map(|base| self.ancestors(&base));
+        let new: Vec<_> = match base {
+            Some(base) => self.ancestors(head).into_iter().filter(|id| !base.contains(id)).collect(),
+            None => vec![head.clone()],
+        };
+        let mut mails: Vec<String> = Vec::new();
+        for mail in new.iter().map(|id| self.authors[id].clone()) {
+            if !mails.contains(&mail) {
+                mails.push(mail);
+            }
+        }
+        Ok(Authors { mails, more: false })
     }
 
     /// The run of this short name, `test#1`.

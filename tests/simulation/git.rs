@@ -19,7 +19,7 @@ struct Node {
 }
 
 const FILES: &[&str] = &["src/a.rs", "src/b.rs", "docs/a.md", "init_config.json"];
-const MAILS: &[&str] = &["ann@example.org", "bob@example.org", "eve@example.org"];
+pub const MAILS: &[&str] = &["ann@example.org", "bob@example.org", "eve@example.org"];
 
 /// One repository.
 pub struct Git {

@@ -9,6 +9,7 @@ use shipbell::model::job::{
     Approval, CatchUp, Commits, DEFINITION_FORMAT, Definition, EnvironmentPolicy, Every, EveryFrom, Factor, Limits,
     OnInterrupted, Overlap, RefFilter, RepoDef, Retry, Sandbox, ScheduleDef, StepDef, Unchanged, WindowDef,
 };
+use shipbell::model::letter::COMMITTERS;
 use shipbell::model::time::Seconds;
 
 use crate::random::Random;
@@ -280,7 +281,7 @@ impl Plan {
 }
 
 fn job(definition: Definition) -> Arc<Job> {
-    let notify = Notify { email: vec!["dev@example.org".into()], ..Notify::usual() };
+    let notify = Notify { email: vec!["dev@example.org".into(), COMMITTERS.into()], ..Notify::usual() };
     Arc::new(Job {
         hash: definition.hash(),
         definition: Arc::new(definition),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use shipbell::model::catalog::Catalog;
 use shipbell::model::commit::Question;
 use shipbell::model::event::{Action, Event};
+use shipbell::model::letter::Letter;
 use shipbell::model::name::{PipelineName, RunRef};
 use shipbell::model::time::{Seconds, Timestamp};
 use shipbell::pipeline::world::World;
@@ -207,9 +208,17 @@ impl Robot {
                 Action::Ask(question) => {
                     self.asked.insert(question.clone());
                 }
+                Action::FindAuthors { letter } => {
+                    if !self.sending.insert(*letter) {
+                        return Err(fault("authors are asked for once at a time", letter));
+                    }
+                }
                 Action::Send { letter } => {
                     if !self.sending.insert(*letter) {
                         return Err(fault("a letter is sent once at a time", letter));
+                    }
+                    if self.world.letters.get(letter).is_some_and(Letter::is_to_committers) {
+                        return Err(fault("a letter leaves for people, not for whoever it may be", letter));
                     }
                     let to = |id: &u64| self.world.letters.get(id).filter(|of| !of.kind.is_mail()).map(|of| &of.to);
                     let beside = self.sending.iter().any(|id| id != letter && to(id).is_some() && to(id) == to(letter));

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use shipbell::model::backfill::{BackfillOnly, BackfillRequest};
+use shipbell::model::commit::Authors;
 use shipbell::model::event::{Ballot, Event, RunRequest};
-use shipbell::model::letter::LetterKind;
+use shipbell::model::letter::{Letter, LetterKind};
 use shipbell::model::name::{JobKey, RunRef};
 use shipbell::model::pause::Scope;
 use shipbell::model::request::{Request, Verdict};
@@ -13,6 +14,7 @@ use shipbell::model::time::Seconds;
 use shipbell::store::RunFilter;
 
 use crate::checks::{Fault, must};
+use crate::git::MAILS;
 use crate::random::Random;
 use crate::robot::{Death, Robot};
 
@@ -339,6 +341,13 @@ pub fn letter(robot: &mut Robot, random: &mut Random, calm: bool) -> String {
         if luck == 0 || luck > 3 {
             robot.heard.insert(run, ended || luck == 0);
         }
+    }
+    if robot.world.letters.get(&letter).is_some_and(Letter::is_to_committers) {
+        let mails = MAILS.iter().filter(|_| luck % 2 == 1).map(|&mail| mail.to_owned()).collect();
+        let found = Authors { mails, more: luck == 7 };
+        let authors = if luck < 3 { Err("the mirror is damaged".into()) } else { Ok(found) };
+        robot.inbox.push(Event::AuthorsFound { letter, authors });
+        return format!("the authors of letter {letter} are known or not ({luck})");
     }
     let again = Some(Seconds(90).after(robot.now));
     robot.inbox.push(match luck {

@@ -1,7 +1,7 @@
 //! How two commits stand to each other: merges, rewritten branches, long and wide differences.
 
 use git2::Oid;
-use shipbell::model::commit::{Comparison, Question, Relation};
+use shipbell::model::commit::{Authors, Comparison, Question, Relation};
 use shipbell::source::answer;
 
 use crate::world::{World, entry, head, id, ids, on};
@@ -122,4 +122,61 @@ async fn questions_are_answered_or_refused_with_the_reason() {
     assert_eq!(why, format!("the commit {missing} is not in the mirror of this repository"));
     let question = Question { head: shipbell::model::commit::CommitId::new(&"a".repeat(64)).unwrap(), ..question };
     assert!(answer(&world.tools.mirrors, &at, &question).is_err());
+}
+
+#[tokio::test]
+async fn authors_are_those_of_commits_that_the_base_has_not() {
+    let mut world = World::new(&["main"], &[]);
+    let write = |world: &World, parents: &[Oid], mail: &str, at: i64| {
+        let repo = &world.origin.repo;
+        let who = git2::Signature::new("someone", mail, &git2::Time::new(1_700_000_000 + at, 0)).unwrap();
+        let tree = repo.find_tree(repo.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        let parents: Vec<_> = parents.iter().map(|id| repo.find_commit(*id).unwrap()).collect();
+        repo.commit(None, &who, &who, "work", &tree, &parents.iter().collect::<Vec<_>>()).unwrap()
+    };
+    let base = write(&world, &[], "old@example.org", 0);
+    let one = write(&world, &[base], "One@example.org", 1);
+    let side = write(&world, &[base], "side@example.org", 2);
+    let merge = write(&world, &[one, side], "one@example.org", 3);
+    let mut top = merge;
+    for number in 0..30 {
+        top = write(&world, &[top], &format!("a{}@example.org", number % 3), 4 + number);
+    }
+    world.origin.point("refs/heads/main", top);
+    world.news().await;
+    let mirror = world.mirror();
+    let mails = |base: Option<Oid>, head: Oid| mirror.authors(base.map(id).as_ref(), &id(head)).unwrap();
+    let found = mails(Some(base), top);
+    let expected = ["a2", "a1", "a0", "one", "side"].map(|name| format!("{name}@example.org"));
+    assert_eq!((found.mails, found.more), (expected.to_vec(), false), "newest first, each once in whatever case");
+    assert_eq!(mails(Some(top), top).mails, Vec::<String>::new());
+    assert_eq!(mails(Some(top), one).mails, Vec::<String>::new(), "going back brings nothing new");
+    assert_eq!(mails(None, merge).mails, ["one@example.org"], "without a success before it: of the commit alone");
+    let gone = Oid::from_str(&"7".repeat(40)).unwrap();
+    assert_eq!(mails(Some(gone), merge).mails, ["one@example.org"], "the old commit is gone from the mirror");
+    assert!(mirror.authors(None, &id(gone)).is_err());
+}
+
+#[tokio::test]
+async fn of_very_many_authors_the_newest_are_read() {
+    let mut world = World::new(&["main"], &[]);
+    let base = world.origin.commit("main", "base");
+    let repo = &world.origin.repo;
+    let mut parent = repo.find_commit(base).unwrap();
+    let tree = parent.tree().unwrap();
+    for number in 0..1_100 {
+        let time = git2::Time::new(1_700_000_000 + number, 0);
+        let who = git2::Signature::new("x", &format!("author{number}@example.org"), &time).unwrap();
+        let id = repo.commit(None, &who, &who, "work", &tree, &[&parent]).unwrap();
+        parent = repo.find_commit(id).unwrap();
+    }
+    let top = parent.id();
+    drop((parent, tree));
+    world.origin.point("refs/heads/main", top);
+    world.news().await;
+    let began = std::time::Instant::now();
+    let found = world.mirror().authors(Some(&id(base)), &id(top)).unwrap();
+    println!("authors of 1,100 commits: {:?}", began.elapsed());
+    assert_eq!((found.mails.len(), found.more), (Authors::MAILS_MAX, true));
+    assert_eq!(found.mails.first().map(String::as_str), Some("author1099@example.org"));
 }

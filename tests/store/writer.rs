@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::random::Random;
 use shipbell::model::commit::{CommitId, CommitInfo, RefName, Sighting};
 use shipbell::model::environment::{Deployment, Environment, EnvironmentState};
 use shipbell::model::event::{Change, Failing, JournalLine, LastRan, Latest, Pulled, Standing};
@@ -15,9 +16,8 @@ use shipbell::model::run::{
     Artifact, Attempt, Cause, Finished, Holds, Outcome, Run, RunState, StepEnd, StepReport, Upstream, Usage,
 };
 use shipbell::model::time::{Seconds, Timestamp};
-use shipbell::pipeline::world::World;
 
-use crate::random::Random;
+use shipbell::pipeline::world::World;
 
 /// A text that tempts whoever forgets to quote.
 pub const TEXT: &str = "it's \"so\"; DROP TABLE runs; -- \u{202e}ä\n\0🔔";
@@ -467,6 +467,7 @@ impl Writer {
             id: world.last_letter.max(self.letters.keys().last().copied().unwrap_or(0)) + 1,
             kind: self.letter_kind(),
             to: TEXT.into(),
+            note: self.random.one_in(2).then(|| TEXT.into()),
             created_at: self.now(),
             state: LetterState::Waiting { not_before: self.now(), last_error: None },
             attempts: 0,
@@ -483,7 +484,7 @@ impl Writer {
 
     fn letter_kind(&mut self) -> LetterKind {
         let (request, run) = (self.random.below(9), self.old_run());
-        match self.random.below(9) {
+        match self.random.below(10) {
             0 => LetterKind::Approval { request, slot: "slot".into() },
             1 => LetterKind::Decided { request },
             2 => LetterKind::Failure { run },
@@ -492,6 +493,7 @@ impl Writer {
             5 => LetterKind::Stale { job: run.job },
             6 => LetterKind::Fresh { run },
             7 => LetterKind::Long { run },
+            8 => LetterKind::Carried { commit: self.commit(), run },
             _ => LetterKind::Unsatisfiable { request },
         }
     }

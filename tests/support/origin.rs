@@ -7,14 +7,18 @@ use std::process::{Command, Stdio};
 /// Files of one commit: path, text, and whether it can be run.
 pub type Files<'a> = &'a [(&'a str, &'a str)];
 
+const ANN: &str = "Ann Author <ann@example.org>";
+
 pub struct Origin {
     pub dir: PathBuf,
+    /// Who writes the next commits, as git has it.
+    pub author: String,
     seconds: u64,
 }
 
 impl Origin {
     pub fn new(dir: &Path) -> Self {
-        let origin = Self { dir: dir.to_owned(), seconds: 1_700_000_000 };
+        let origin = Self { dir: dir.to_owned(), author: ANN.to_owned(), seconds: 1_700_000_000 };
         std::fs::create_dir_all(dir).expect("a directory for the repository");
         origin.git(&["init", "--quiet", "--bare", "--initial-branch=main", "."]);
         origin
@@ -52,7 +56,8 @@ impl Origin {
         let mut stream = String::new();
         for (number, (message, files)) in commits.iter().enumerate() {
             self.seconds += 60;
-            stream += &format!("commit {tip}\ncommitter Ann Author <ann@example.org> {} +0000\n", self.seconds);
+            stream += &format!("commit {tip}\nauthor {} {} +0000\n", self.author, self.seconds);
+            stream += &format!("committer {ANN} {} +0000\n", self.seconds);
             stream += &format!("data {}\n{message}\n", message.len());
             if number == 0 && has_tip.status.success() {
                 stream += &format!("from {tip}^0\n");

@@ -300,7 +300,7 @@ impl Loop {
                     next.push(Event::Answered { question, answer });
                 }
                 Action::Start(order) => next.extend(self.play(&order)),
-                Action::Send { .. } | Action::Stop { .. } | Action::Examine { .. } => {}
+                Action::Send { .. } | Action::FindAuthors { .. } | Action::Stop { .. } | Action::Examine { .. } => {}
             }
         }
         if !next.is_empty() {

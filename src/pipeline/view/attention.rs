@@ -208,6 +208,7 @@ fn letters(rows: &Rows) -> Vec<AttentionView> {
             LetterKind::Stale { job } => format!("that {job} is stale"),
             LetterKind::Fresh { run } => format!("that {} is no longer stale", run.job),
             LetterKind::Long { run } => format!("that {run} takes far too long"),
+            LetterKind::Carried { commit, run } => format!("that {} carries {run} over", commit.short()),
             LetterKind::Mark { run } | LetterKind::Ping { run, .. } => format!("how {run} went"),
         };
         let (why, given_up) = match &letter.state {

@@ -25,8 +25,10 @@ pub struct RunFacts {
     pub bad_count: u64,
     /// Whether all earlier runs were looked at to find them.
     pub looked_at_all: bool,
-    /// The end of the log, as it is.
-    pub tail: String,
+    /// The end of the log, as it is; `None`: this reader is not shown it.
+    pub tail: Option<String>,
+    /// Why this reader gets the mail, where `notify` does not name them.
+    pub note: Option<String>,
 }
 
 /// It failed: what, where, the end of the log, what to do next.
@@ -89,7 +91,8 @@ pub fn unknown(facts: &RunFacts, frame: &Frame) -> Mail {
 }
 
 fn mail(facts: &RunFacts, subject: String, root: &RunRef, doc: &Doc) -> Mail {
-    let doc = facts.run.commit.iter().fold(doc.clone(), |doc, commit| doc.footer(commit.as_str()));
+    let doc = facts.note.iter().fold(doc.clone(), |doc, note| doc.para(note.clone()));
+    let doc = facts.run.commit.iter().fold(doc, |doc, commit| doc.footer(commit.as_str()));
     let doc = doc.footer(format!("{}  definition {}", facts.run.run, facts.run.definition.short()));
     Mail {
         text: doc.text(),
@@ -176,7 +179,10 @@ fn touched(doc: Doc, facts: &RunFacts) -> Doc {
 }
 
 fn tail(doc: Doc, facts: &RunFacts) -> Doc {
-    let cleaned = crate::report::display::plain(&facts.tail);
+    let Some(tail) = &facts.tail else {
+        return doc.para("The end of its log is mailed only to people whom this Shipbell knows.");
+    };
+    let cleaned = crate::report::display::plain(tail);
     let lines: Vec<&str> = cleaned.lines().filter(|line| !line.trim().is_empty()).collect();
     let from = lines.len().saturating_sub(TAIL_LINES);
     let last: Vec<String> = lines.iter().skip(from).map(|line| (*line).to_owned()).collect();
