@@ -1,6 +1,9 @@
 //! Configuration as a sysadmin meets it: the worked examples are good, every kind of mistake has its
 //! message (`SHIPBELL_BLESS=1` writes the expected ones anew), one bad file harms one pipeline.
 
+#[path = "check/ways.rs"]
+mod ways;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -22,6 +22,7 @@ pub fn run(layout: &Layout, files: &[PathBuf], json: bool) -> ExitCode {
     };
     let tally = tally(layout, files, &loaded);
     let mut warnings = config::lint::warnings(&loaded.catalog, crate::clock::now());
+    warnings.extend(config::lint_sources::unproven(&loaded.catalog));
     warnings.extend(config::lint_secrets::missing(&loaded.catalog, &layout.secrets()));
     let written = if json {
         write_json(&mut io::stdout().lock(), &loaded, &warnings, &tally)

@@ -9,11 +9,12 @@ use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake, Problem, Source, Spot};
 use crate::config::settings::{self, Shared, first_header};
 use crate::config::tree::{self, Data, Entry, Table};
-use crate::config::{Trust, load, resolve, safe, steps, url};
+use crate::config::{Trust, load, resolve, safe, steps};
 use crate::model::catalog::{Pipeline, Pulls, Repo};
 use crate::model::job::{Commits, Hash, InitDef, RefFilter, RepoDef};
 use crate::model::name::{JobKey, JobName, PipelineName};
 use crate::model::time::Seconds;
+use crate::model::url::{RepoUrl, Way};
 
 /// `[repo]` as it is written.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct RepoDraft {
     pub paths: Vec<String>,
     /// Where `branches` stands.
     pub branches_at: Option<Spot>,
+    /// Where a `git://` stands that nothing proves: neither the way nor a signature.
+    pub unproven_at: Option<Spot>,
 }
 
 /// A job file as it is written.
@@ -130,12 +133,12 @@ fn repo(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> O
             f.add(&Mistake::new(&table.spot, "[repo] has no `url`").label("add url = \"https://HOST/PATH\""));
             None
         }
-        Some(entry) => entry.text(f).filter(|url| match url::check(url) {
-            Ok(()) => true,
+        Some(entry) => entry.text(f).and_then(|url| match RepoUrl::parse(&url) {
+            Ok(url) => Some((url, entry.spot.clone())),
             Err(bad) => {
                 let mistake = Mistake::new(&entry.spot, bad.headline).label(bad.label);
                 f.add(&if bad.secret { mistake.concealed() } else { mistake });
-                false
+                None
             }
         }),
     };
@@ -157,7 +160,9 @@ fn repo(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> O
         None => None,
     };
     let signers = signed_by.as_ref().map(|text| Hash::of(text.as_bytes()));
-    let url = url?;
+    let (url, url_at) = url?;
+    let unproven = url.way == Way::Git && url.is_open_to_change() && signed_by.is_none();
+    let url = url.url;
     let (names, branches_at) = branches.unzip();
     Some(RepoDraft {
         repo: Repo {
@@ -172,6 +177,7 @@ fn repo(table: &Table, header: Option<&Table>, trust: &Trust, f: &Findings) -> O
         definition: RepoDef { url, commits: commits?, history: history?, signed_by: signers },
         paths,
         branches_at,
+        unproven_at: unproven.then_some(url_at),
     })
 }
 

@@ -5,6 +5,7 @@ pub mod last_good;
 pub mod layout;
 pub mod lint;
 pub mod lint_secrets;
+pub mod lint_sources;
 pub mod message;
 
 mod environment;
@@ -21,7 +22,6 @@ mod steps;
 mod syntax;
 mod telling;
 mod tree;
-pub mod url;
 
 pub use keys::is_job_key;
 pub use layout::Layout;
@@ -30,6 +30,7 @@ pub use loader::Loader;
 pub use message::Problem;
 
 use crate::model::catalog::Catalog;
+use crate::model::url::RepoUrl;
 
 /// Who may own the files that are followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Trust {
 /// Whether `[repo] url` takes it.
 #[must_use]
 pub fn is_address(url: &str) -> bool {
-    url::check(url).is_ok()
+    RepoUrl::parse(url).is_ok()
 }
 
 /// What the files came to.

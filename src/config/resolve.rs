@@ -26,6 +26,7 @@ type Policies = BTreeMap<EnvironmentName, (EnvironmentPolicy, Vec<String>)>;
 /// The pipeline of a job file. What is wrong is in `findings`; the result is used only if nothing is.
 pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pipeline> {
     check_needs(&draft, findings);
+    check_way(&draft, findings);
     let order = order(&draft, findings)?;
     let policies = policies(&draft, shared, findings);
     let mut jobs = BTreeMap::new();
@@ -192,6 +193,18 @@ fn order(draft: &Draft, findings: &Findings) -> Option<Vec<JobName>> {
         path.push((need, at));
     }
     None
+}
+
+/// What anybody on the way can put there is not deployed.
+fn check_way(draft: &Draft, findings: &Findings) {
+    let unproven = draft.repo.as_ref().and_then(|repo| repo.unproven_at.as_ref());
+    let deploys = draft.jobs.iter().find_map(|job| Some((&job.key.job, &job.environment.as_ref()?.1)));
+    if let (Some(at), Some((job, environment_at))) = (unproven, deploys) {
+        let headline = format!("job `{job}` deploys what comes over git://, which anybody on the way can change");
+        let label =
+            "write https:// or ssh:// here, or demand signatures: signed-by = \"/etc/shipbell/allowed-signers\"";
+        findings.add(&Mistake::new(at, headline).label(label).with_line(environment_at));
+    }
 }
 
 fn policies(draft: &Draft, shared: &Shared, findings: &Findings) -> Policies {

@@ -107,6 +107,7 @@ impl Here {
         for (dir, mode) in [(runs_dir, 0o711), (executor_dir, 0o700), (homes_dir, 0o711)] {
             make_dir(dir, mode)?;
         }
+        files::keep_apart(runs_dir);
         let (runs, homes) = (runs_dir.canonicalize()?, homes_dir.canonicalize()?);
         let launcher = launcher(&runs, &homes)?;
         let secrets = secrets_dir.to_owned();

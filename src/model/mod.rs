@@ -20,6 +20,7 @@ pub mod schedule;
 pub mod secret;
 pub mod ticket;
 pub mod time;
+pub mod url;
 pub mod view;
 pub mod window;
 pub mod words;

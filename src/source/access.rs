@@ -86,6 +86,7 @@ impl Access {
                 "the credential {name} would cross the network readable for everybody: write https:// in {}",
                 origin.url
             )),
+            (Some(_), Way::Git) => no(format!("{} takes no login: write https:// or ssh://", origin.url)),
             (Some(_), Way::File) => no(format!("{} is a path: it needs no credential", origin.url)),
             _ => Ok(()),
         }
@@ -182,6 +183,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::super::origin;
     use super::*;
 
     fn put(dir: &Path, name: &str, text: &str) -> Result<Access, BadCredential> {
@@ -193,8 +195,8 @@ mod tests {
     #[test]
     fn a_file_says_which_kind_it_is() {
         let dir = tempfile::tempdir().unwrap();
-        let https = Origin::parse("https://git.example.org/a.git").unwrap();
-        let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
+        let https = origin::parse("https://git.example.org/a.git").unwrap();
+        let ssh = origin::parse("git@git.example.org:a.git").unwrap();
         let token = put(dir.path(), "token", "ghp_abc\n").unwrap();
         assert_eq!(token.authorization().unwrap(), format!("Basic {}", STANDARD.encode("x-access-token:ghp_abc")));
         assert!(token.check(&https).is_ok() && token.check(&ssh).is_err());
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn nothing_secret_stands_in_what_a_child_is_started_with() {
         let dir = tempfile::tempdir().unwrap();
-        let https = Origin::parse("https://git.example.org:8443/a.git").unwrap();
+        let https = origin::parse("https://git.example.org:8443/a.git").unwrap();
         let told = put(dir.path(), "basic", "me:s3cret").unwrap().for_git(&https).unwrap();
         let encoded = STANDARD.encode("me:s3cret");
         let shown = format!("{:?} {:?}", told.options, told.ssh);
@@ -236,7 +238,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let access = put(dir.path(), "basic", "me:s3cret").unwrap();
         for (url, good) in [("http://git.example.org/a", false), ("http://127.0.0.1:8080/a", true), ("/srv/a", false)] {
-            assert_eq!(access.check(&Origin::parse(url).unwrap()).is_ok(), good, "{url}");
+            assert_eq!(access.check(&origin::parse(url).unwrap()).is_ok(), good, "{url}");
         }
     }
 }

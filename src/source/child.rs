@@ -219,7 +219,7 @@ fn command(call: &Call<'_>, told: &Told) -> Result<Command, SourceError> {
             ("GIT_TERMINAL_PROMPT", "0"),
             ("GIT_ASKPASS", "/bin/false"),
             ("GIT_NO_LAZY_FETCH", "1"),
-            ("GIT_ALLOW_PROTOCOL", call.origin.way.protocol()),
+            ("GIT_ALLOW_PROTOCOL", call.origin.way.word()),
         ])
         .env("GIT_SSH_COMMAND", &told.ssh)
         .current_dir("/")

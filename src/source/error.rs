@@ -134,6 +134,7 @@ const REFUSED: &[&str] = &[
     "Too many authentication failures",
 ];
 const UNREACHABLE: &[&str] = &[
+    "unable to connect to",
     "Connection refused",
     "Connection timed out",
     "Failed to connect",
@@ -155,6 +156,7 @@ const GONE: &[&str] = &[
     "error: 404",
     "error: 410",
     "no such path",
+    "repository not exported",
     "not a git repository",
 ];
 const REDIRECTED: &[&str] = &["error: 301", "error: 302", "error: 303", "error: 307", "error: 308", "redirect"];
@@ -235,6 +237,7 @@ pub(super) fn sort(call: &Told<'_>, stderr: &[u8]) -> SourceError {
 /// What to do about a login that was refused.
 pub(super) fn advice(way: Way, credential: Option<&str>) -> String {
     match (way, credential) {
+        (Way::Git, _) => "git:// takes no login: write https:// or ssh://, with credential = \"NAME\" in [repo]".into(),
         (Way::File, _) => "Let shipbell's user read that directory".into(),
         (_, Some(name)) => {
             format!("Look at the credential {name}: is it still valid, and may it read this repository?")
@@ -248,13 +251,14 @@ pub(super) fn advice(way: Way, credential: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::origin;
     use super::*;
 
     #[test]
     fn gits_words_are_sorted() {
-        let https = Origin::parse("https://git.example.org/a.git").unwrap();
-        let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
-        let file = Origin::parse("/srv/a.git").unwrap();
+        let https = origin::parse("https://git.example.org/a.git").unwrap();
+        let ssh = origin::parse("git@git.example.org:a.git").unwrap();
+        let file = origin::parse("/srv/a.git").unwrap();
         let kind = |origin: &Origin, mirror, text: &str| {
             sort(&Told { what: "fetch", origin, mirror, credential: None, file_max: 1 << 30 }, text.as_bytes()).kind()
         };
@@ -305,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_message_says_what_where_why_and_what_to_do() {
-        let ssh = Origin::parse("git@git.example.org:a.git").unwrap();
+        let ssh = origin::parse("git@git.example.org:a.git").unwrap();
         let told = Told { what: "asking", origin: &ssh, mirror: None, credential: None, file_max: 1 << 30 };
         let error = sort(&told, b"x\x1b[31m\ngit@git.example.org: Permission denied (publickey).\n");
         assert_eq!(

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::error::SourceError;
 use super::fetch;
-use super::origin::{Origin, Way};
+use super::origin::{self, Origin, Way};
 use super::remote::{self, Remote};
 use super::scope::Scope;
 use super::smart::{Asking, Manner};
@@ -83,7 +83,7 @@ impl Remotes {
 
     async fn ask_all(&self, at: &Address, scope: &Scope, deadline: Duration) -> Result<(Remote, Scope), SourceError> {
         let until = Instant::now() + deadline;
-        let origin = Origin::parse(&at.url)?;
+        let origin = origin::parse(&at.url)?;
         let access = self.access(at).await?;
         if matches!(origin.way, Way::Http | Way::Https) {
             let asking = Asking { client: &self.inner.client, origin: &origin, access: &access, scope, deadline };
@@ -115,7 +115,7 @@ impl Remotes {
         deadline: Duration,
     ) -> Result<(), SourceError> {
         let until = Instant::now() + deadline;
-        let origin = Origin::parse(&at.url)?;
+        let origin = origin::parse(&at.url)?;
         let access = self.access(at).await?;
         let _turn = self.turn(&origin, until, deadline).await?;
         let limits = (self.pack_max, until.saturating_duration_since(Instant::now()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::clean;
 use super::error::SourceError;
-use super::origin::{Origin, Way};
+use super::origin::{self, Way};
 use super::poll;
 use super::remote::Remote;
 use super::remotes::Remotes;
@@ -18,10 +18,11 @@ use crate::model::view::{TrialState, TrialStep};
 fn steps(at: &Address) -> Vec<&'static str> {
     let mut steps = vec!["url"];
     steps.extend(at.credential.as_ref().map(|_| "credential"));
-    match Origin::parse(&at.url).map(|origin| origin.way) {
+    match origin::parse(&at.url).map(|origin| origin.way) {
         Ok(Way::Https) => steps.extend(["name", "connection", "TLS", "login"]),
         Ok(Way::Http) => steps.extend(["name", "connection", "login"]),
         Ok(Way::Ssh) => steps.extend(["name", "connection", "host key", "login"]),
+        Ok(Way::Git) => steps.extend(["name", "connection"]),
         Ok(Way::File) | Err(_) => {}
     }
     steps.push("repository");

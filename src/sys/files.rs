@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -106,6 +106,30 @@ pub fn create_beneath(dir: &File, path: &Path, mode: u32, owner: Option<(u32, u3
     give(&file, owner)?;
     Ok(file)
 }
+
+/// Tells the file system that what lies below this directory has nothing to do with each other (`chattr +T`):
+/// ext4 then does not put one beside the other. Where runs make and remove thousands of files in one
+/// place, an ext4 without journal looks at every file removed there in the last minutes for each new one:
+/// 2,000 files took 3 s. Says whether it was heard; other file systems have no such flag.
+pub fn keep_apart(dir: &Path) -> bool {
+    let set = || -> io::Result<()> {
+        let dir = open_dir(dir)?;
+        let mut flags: nix::libc::c_int = 0;
+        // SAFETY: both take the address of an int, which lives through the calls.
+        unsafe {
+            Errno::result(nix::libc::ioctl(dir.as_raw_fd(), nix::libc::FS_IOC_GETFLAGS, &raw mut flags))?;
+            if flags & TOPDIR == 0 {
+                flags |= TOPDIR;
+                Errno::result(nix::libc::ioctl(dir.as_raw_fd(), nix::libc::FS_IOC_SETFLAGS, &raw const flags))?;
+            }
+        }
+        Ok(())
+    };
+    set().is_ok()
+}
+
+/// `FS_TOPDIR_FL` of linux/fs.h.
+const TOPDIR: nix::libc::c_int = 0x0002_0000;
 
 /// Gives a file directly below `dir` another name there; one that has that name gives way.
 ///

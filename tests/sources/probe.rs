@@ -3,6 +3,7 @@
 
 use shipbell::config;
 use shipbell::model::commit::RefName;
+use shipbell::model::url::RepoUrl;
 use shipbell::source::{self, wire};
 
 /// An answer to `ls-refs`, or a greeting: read or refused, and nothing of it is kept that git would not take.
@@ -34,14 +35,14 @@ pub fn lines(bytes: &[u8]) {
 
 /// An address: refused, or nothing that git, ssh or a shell could take for anything else.
 pub fn url(text: &str) {
-    // Both readers see every text: the one of job files, which says more, and the one that asks.
-    let _ = config::url::check(text);
-    if source::check_url(text).is_err() {
-        return;
-    }
+    // Whoever reads job files and whoever asks have one grammar.
+    let read = RepoUrl::parse(text);
+    assert_eq!((config::is_address(text), source::check_url(text).is_ok()), (read.is_ok(), read.is_ok()), "{text:?}");
+    let Ok(read) = read else { return };
+    assert!(!read.place.is_empty() && text.contains(&read.place) && !read.place.starts_with('-'), "{text:?}: {read:?}");
     assert!(!text.starts_with('-') && !text.chars().any(|c| c.is_control() || c.is_whitespace()), "{text:?}");
     if let Some((scheme, rest)) = text.split_once("://").filter(|_| !text.starts_with('/')) {
-        assert!(["http", "https", "ssh", "file"].contains(&scheme), "{text:?}");
+        assert!(["http", "https", "ssh", "file", "git"].contains(&scheme), "{text:?}");
         let authority = rest.split('/').next().unwrap_or_default();
         let host = authority.rsplit('@').next().unwrap_or_default();
         assert!(!authority.starts_with('-') && !host.starts_with('-'), "{text:?}");

@@ -212,6 +212,48 @@ async fn ssh_through_sshd() {
     assert!(matches!(none, SourceError::Credential { .. }) && none.to_string().contains("is not there"), "{none}");
 }
 
+/// git's own daemon over the repositories of a directory; only those with `git-daemon-export-ok` in them.
+fn git_daemon(dir: &Path) -> Server {
+    let exec = Command::new("git").arg("--exec-path").output().unwrap().stdout;
+    let daemon = Path::new(String::from_utf8(exec).unwrap().trim()).join("git-daemon");
+    assert!(daemon.is_file(), "{} is missing: apt-get install git", daemon.display());
+    let port = free_port();
+    let mut command = Command::new(daemon);
+    command.arg(format!("--base-path={}", dir.display())).arg(format!("--port={port}"));
+    command.args(["--listen=127.0.0.1", "--reuseaddr"]).env("GIT_CONFIG_COUNT", "1");
+    command.env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", "*");
+    Server::start(command, port)
+}
+
+#[tokio::test]
+async fn git_daemon_is_asked_and_fetched_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::new(&dir.path().join("shop.git"));
+    Origin::new(&dir.path().join("hidden.git")).commit("main", "not for export");
+    fs::write(origin.dir.join("git-daemon-export-ok"), "").unwrap();
+    origin.annotated("v1", origin.commit("main", "one"));
+    let server = git_daemon(dir.path());
+    let base = format!("git://127.0.0.1:{}", server.port);
+    let url = format!("{base}/shop.git");
+    let tools =
+        Tools { mirrors: Mirrors::new(&dir.path().join("mirrors"), b"key").unwrap(), remotes: remotes(dir.path()) };
+    for message in ["two", "three"] {
+        let tip = origin.commit("main", message);
+        let events = poll_once(&tools, &Address::open(&url), &[target("shop", &url, &["main"], &[])], LONG).await;
+        let [Event::Polled { poll, .. }] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(poll.heads[0].commit.id, id(tip));
+    }
+    let gone = ask(&format!("{base}/hidden.git"), LONG).await.unwrap_err();
+    assert!(matches!(gone, SourceError::Gone { .. }), "{gone}");
+    credential(dir.path(), "shop", "me:s3cret\n");
+    let at = Address { url: url.clone(), credential: Some("shop".into()) };
+    let refused = remotes(dir.path()).ask(&at, &Scope::default(), LONG).await.unwrap_err();
+    assert!(matches!(refused, SourceError::Credential { .. }), "there is no login: {refused}");
+    drop(server);
+    let down = ask(&url, LONG).await.unwrap_err();
+    assert!(matches!(down, SourceError::Unreachable { .. }), "{down}");
+}
+
 /// Writes a credential as an administrator would.
 pub fn credential(dir: &Path, name: &str, text: &str) {
     fs::write(dir.join(name), text).unwrap();
