@@ -193,6 +193,28 @@ fn a_clock_that_stood_far_ahead_silences_nobody() {
 }
 
 #[test]
+fn what_counts_from_an_end_counts_from_the_instant_at_which_the_clock_was_put_right() {
+    let mut scene = Scene::of("# no repo\n[job.e]\nevery = \"6h after end\"\nsteps = \"true\"\n");
+    let set = |scene: &mut Scene, time: &str| {
+        scene.now = at(time);
+        scene.turn(vec![Event::ClockSet]);
+    };
+    set(&mut scene, "2027-11-23T11:30:00Z");
+    scene.at("2027-11-23T17:30:00Z");
+    scene.ok("e#1");
+    set(&mut scene, "2026-11-23T12:00:00Z");
+    for hour in 13..=17 {
+        scene.at(&format!("2026-11-23T{hour}:00:00Z"));
+        // Looked at again, as at a reload.
+        scene.world.look_at_everything();
+        scene.tick();
+    }
+    assert!(!scene.has("e#2"));
+    scene.at("2026-11-23T18:00:00Z");
+    assert!(scene.has("e#2"), "{:?}", scene.states());
+}
+
+#[test]
 fn nothing_waits_for_an_instant_that_a_wrong_clock_set() {
     let text = "[job.test]\nretry = { attempts = 2, delay = \"5m\" }\nsteps = \"make\"\n\
                 notify = { email = \"ops@example.org\", stale-after = \"1h\" }\n";

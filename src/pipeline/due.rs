@@ -69,7 +69,7 @@ fn job(draft: &mut Draft<'_>, key: &JobKey) {
             rules
         }
     };
-    let cursor = cursor(draft, key, &rules.text);
+    let cursor = cursor(draft, &definition, &rules.text);
     let booted = booted(draft, key, &cursor);
     let look = decide(draft, key, &definition, &cursor, booted);
     let mut next = next_due(draft.world, &definition);
@@ -91,7 +91,8 @@ fn job(draft: &mut Draft<'_>, key: &JobKey) {
 
 /// How far its due times are decided. Another text begins anew: it never catches up times from before it
 /// existed.
-fn cursor(draft: &mut Draft<'_>, key: &JobKey, text: &Hash) -> Cursor {
+fn cursor(draft: &mut Draft<'_>, definition: &Definition, text: &Hash) -> Cursor {
+    let key = &definition.key;
     let boot = Some(draft.world.scratch.boot_id.clone()).filter(|boot| !boot.is_empty());
     let now = draft.now;
     let old = draft.world.cursors.get(key).cloned();
@@ -111,7 +112,10 @@ fn cursor(draft: &mut Draft<'_>, key: &JobKey, text: &Hash) -> Cursor {
     if cursor.decided > CLOCK_STEP.after(now) {
         let detail = format!("the clock stood ahead: due times were decided up to {}", cursor.decided);
         draft.note("clock", key, detail);
-        let ahead = cursor.ahead.max(Some(cursor.decided));
+        // What counts from an end has one due time, not a row of them to be told apart; and its
+        // `decided` is that end, which must stand still.
+        let from_end = definition.every.as_ref().is_some_and(|every| every.from == EveryFrom::End);
+        let ahead = cursor.ahead.max(Some(cursor.decided)).filter(|_| !from_end);
         cursor = Cursor { since: cursor.since.min(now), decided: now, ahead, ..cursor };
     }
     if let Some(ahead) = cursor.ahead {
