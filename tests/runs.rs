@@ -5,6 +5,8 @@
 mod ends;
 #[path = "runs/limits.rs"]
 mod limits;
+#[path = "runs/nursery.rs"]
+mod nursery;
 #[path = "runs/place.rs"]
 mod place;
 

@@ -1,79 +1,59 @@
-//! The launcher that needs neither systemd nor root: supervisors are children of this process that live
-//! on when it ends. Whether one lives is read from its lock, never from a process id. What a killed one
+//! The launcher that needs neither systemd nor root: supervisors are children of a child of this process
+//! and live on when both end. Whether one lives is read from its lock, never from a process id. What a killed one
 //! left is ended by its control group; where it had none, as far as it can be found, and then nobody can
 //! prove that nothing is left.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::launch::nursery::Nursery;
 use crate::launch::{Status, evidence};
-use crate::model::ticket::{CLAIMED, Evidence, GROUPS, LOCK, STOP};
+use crate::model::ticket::{CLAIMED, Evidence, GROUPS, LOCK, STOP, SUPERVISOR_LOG};
 use crate::run;
 use crate::run::env::Places;
 use crate::sys::files;
 use crate::sys::lock::Lock;
 use crate::sys::process::{self, Blow, Handle};
 
-/// What a supervisor says when it cannot even begin.
-pub const SUPERVISOR_LOG: &str = "supervisor.log";
 /// The list of a run's groups is not longer.
 const GROUPS_MAX: u64 = 64 << 10;
 /// How long a group that is ended is waited for; the next question goes on.
 const END_PATIENCE: Duration = Duration::from_millis(500);
-/// What the reaping thread needs.
-const STACK: usize = 64 << 10;
-
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Local {
     binary: PathBuf,
-    /// Attempts whose supervisor we started and did not see end.
-    live: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// Started with the first attempt.
+    nursery: Arc<Mutex<Option<Nursery>>>,
 }
 
 impl Local {
     #[must_use]
     pub fn new(binary: &Path) -> Self {
-        Self { binary: binary.to_owned(), live: Arc::default() }
+        Self { binary: binary.to_owned(), nursery: Arc::default() }
     }
 
-    fn live(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-        // A set of paths is whole after a panic as well.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn nursery(&self) -> MutexGuard<'_, Option<Nursery>> {
+        // It is there or not after a panic as well.
+        self.nursery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the supervisor of an attempt whose ticket is written. `secrets` is what it finds on its
+    /// Has the supervisor of an attempt started whose ticket is written. `secrets` is what it finds on its
     /// standard input.
     ///
     /// # Errors
     /// If the program cannot be started; then nothing began and nothing will.
-    pub fn launch(&self, dir: &Path, secrets: Option<File>) -> io::Result<()> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let log = File::options().append(true).create(true).mode(0o640).open(dir.join(SUPERVISOR_LOG))?;
-        // No pre_exec, no uid, no group: so it is posix_spawn, whose cost does not grow with our memory.
-        let mut command = Command::new(&self.binary);
-        command.arg("supervise").arg(dir).env_clear();
-        command.stdin(secrets.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::null()).stderr(Stdio::from(log));
-        self.live().insert(dir.to_owned());
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                self.live().remove(dir);
-                return Err(error);
-            }
-        };
-        let (this, at) = (self.clone(), dir.to_owned());
-        let reap = move || {
-            let _ = child.wait();
-            this.live().remove(&at);
-        };
-        // Without a thread it stays a zombie until we end; its lock tells the truth all the same.
-        let _ = std::thread::Builder::new().name("reap".into()).stack_size(STACK).spawn(reap);
+    pub fn launch(&self, dir: &Path, secrets: Option<&File>) -> io::Result<()> {
+        let mut nursery = self.nursery();
+        if nursery.as_ref().is_some_and(|nursery| nursery.launch(dir, secrets).is_ok()) {
+            return Ok(());
+        }
+        let new = Nursery::start(&self.binary)?;
+        new.launch(dir, secrets)?;
+        *nursery = Some(new);
         Ok(())
     }
 
@@ -84,7 +64,7 @@ impl Local {
     /// If the files cannot be read; then nothing is concluded.
     pub fn status(&self, dir: &Path, boot_id: &str) -> io::Result<Status> {
         if !dir.join(CLAIMED).try_exists()? {
-            if self.live().contains(dir) {
+            if self.nursery().as_ref().is_some_and(|nursery| nursery.has(dir)) {
                 return Ok(Status::Running);
             }
             if let Some(why) = fence(dir, || "its supervisor never began".into())? {

@@ -5,6 +5,8 @@
 pub mod evidence;
 /// The launcher that needs neither systemd nor root.
 pub mod local;
+/// The process that its supervisors are copies of.
+mod nursery;
 /// The launcher of hosts that systemd runs.
 pub mod systemd;
 /// Hints that an attempt has something new.
@@ -73,7 +75,7 @@ impl Launcher {
     /// If the supervisor cannot be started; then nothing began and nothing will.
     pub fn launch(&self, dir: &Path, ticket: &Ticket, secrets: Option<File>) -> io::Result<()> {
         match self {
-            Self::Local(local) => local.launch(dir, secrets),
+            Self::Local(local) => local.launch(dir, secrets.as_ref()),
             Self::Systemd(systemd) => systemd.launch(dir, ticket, secrets.as_ref()),
         }
     }

@@ -32,6 +32,8 @@ pub const WORK: &str = "work";
 pub const OUT: &str = "out";
 /// Directories of the run's control group, one a line, where it has one.
 pub const GROUPS: &str = "groups";
+/// What a supervisor says that cannot even begin.
+pub const SUPERVISOR_LOG: &str = "supervisor.log";
 /// Made by the launcher to ask a supervisor to end; its text is the reason.
 pub const STOP: &str = "stop";
 

@@ -22,6 +22,8 @@ pub mod log;
 pub mod logfile;
 /// Secrets taken out of a stream.
 pub mod mask;
+/// Supervisors as copies of one process.
+pub mod nursery;
 /// What a run hands to everything downstream.
 pub mod outputs;
 /// One program, started and ended with its descendants.
@@ -40,13 +42,14 @@ pub mod workspace;
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::model::commit::RefName;
 use crate::model::job::Sandbox;
 use crate::model::run::{Outcome, Usage};
 use crate::model::secret::OnLeak;
-use crate::model::ticket::{CLAIMED, Fact, LOCK, OUT, TICKET, Ticket, VERSION, WORK, is_spoken};
+use crate::model::ticket::{CLAIMED, Fact, LOCK, OUT, SUPERVISOR_LOG, TICKET, Ticket, VERSION, WORK, is_spoken};
 use crate::run::env::Places;
 use crate::run::events::Events;
 use crate::run::hold::Hold;
@@ -98,6 +101,11 @@ pub fn main(arguments: &[OsString]) -> u8 {
                 BROKEN
             }
         },
+        [word, _room] if word == nursery::NURSERY => match nursery::serve() {
+            Ok(()) => DONE,
+            // Nobody reads its words; whoever started it sees that it is gone.
+            Err(_) => BROKEN,
+        },
         [dir] => supervise(Path::new(dir)),
         _ => {
             say("usage: shipbell supervise RUN_DIR (started by Shipbell itself)");
@@ -130,9 +138,26 @@ pub fn sweep(dir: &Path) -> io::Result<()> {
     [WORK, OUT].iter().try_for_each(|name| files::remove_tree(&dir.join(name)))
 }
 
+/// Where a supervisor speaks that has no standard error of its own.
+static SAID_IN: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on what is said, and a panic, stands in the attempt's own directory: a file that is made only
+/// if there is something to say.
+fn say_in(dir: &Path) {
+    let _ = SAID_IN.set(dir.join(SUPERVISOR_LOG));
+    std::panic::set_hook(Box::new(|panic| say(&panic.to_string())));
+}
+
 /// A closed standard error is no reason to end.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let _ = match SAID_IN.get() {
+        Some(path) => {
+            let opened = std::fs::File::options().append(true).create(true).mode(0o640).open(path);
+            opened.and_then(|mut file| writeln!(file, "{text}"))
+        }
+        None => writeln!(io::stderr(), "{text}"),
+    };
 }
 
 fn attempt(dir: &Path) -> io::Result<u8> {

@@ -171,8 +171,9 @@ struct Plan<'a> {
 /// The frame of a step: its facts, its lines in the log, what it wrote to `$SHIPBELL_OUTPUT`.
 fn one_step(bench: &mut Bench, plan: &Plan<'_>, body: impl FnOnce(&mut Bench) -> StepEnd) -> StepEnd {
     let (index, name, always) = (plan.index, plan.name.to_owned(), plan.always);
-    // From the first step after `init` on an environment may be touched: that must be on disk before.
-    let lasting = index > 0 && !bench.touched;
+    // From the first step after `init` on an environment may be touched: that must be on disk before. Of
+    // what touches none it is asked only while this host is up.
+    let lasting = index > 0 && !bench.touched && bench.ticket.definition.deploys();
     bench.touched |= index > 0;
     let log = bench.log.offset();
     bench.events.state(Fact::Step { index, name, always, log }, lasting);

@@ -1,6 +1,7 @@
 //! Processes: waiting for what ends, and ending a whole tree; `start.rs` starts one. What is decided
 //! about them (deadlines, grace, order) stands in `run::process`.
 
+mod copy;
 mod start;
 
 use std::io;
@@ -17,6 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid};
 
+pub use copy::{copy, retitle};
 pub use start::{Ceilings, Identity, Program, start};
 
 /// Processes that are held on to at one time; each costs a descriptor.
@@ -28,8 +30,7 @@ const HANDLES_MAX: usize = 256;
 /// # Errors
 /// If the kernel refuses.
 pub fn become_supervisor() -> io::Result<()> {
-    // It fails only for a process that leads a group already; then its session is as good.
-    let _ = nix::unistd::setsid();
+    leave_session();
     nix::sys::prctl::set_child_subreaper(true)?;
     for ignored in [Signal::SIGHUP, Signal::SIGPIPE] {
         // SAFETY: ignoring a signal installs no handler.
@@ -37,6 +38,12 @@ pub fn become_supervisor() -> io::Result<()> {
     }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
     Ok(())
+}
+
+/// What a terminal tells its foreground is not for this process.
+pub fn leave_session() {
+    // It fails only for one that leads a session or group already.
+    let _ = nix::unistd::setsid();
 }
 
 /// What this process makes is readable to all who get as far as it.
