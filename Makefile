@@ -45,8 +45,8 @@ bench: ## what a commit's way costs, beside floors; figures are in docs/performa
 bench-clock: ## what the clock costs, beside floors and peers; PARTS="start crowd all rest files ledger"
 	$(CARGO) bench --locked --bench clock -- $(PARTS)
 
-bench-runs: ## what runs cost: rate by slots, launch to first step, floods, 16 busy ones; beside floors
-	$(CARGO) bench --locked --bench runs
+bench-runs: ## what runs cost, beside floors and systemd-run; PARTS="rates units launches flood busy"
+	$(CARGO) bench --locked --bench runs -- $(PARTS)
 
 bench-sources: ## what looking at repositories costs, beside git, libgit2 and Buildbot's call; PARTS="poll many push"
 	$(CARGO) bench --locked --bench sources -- $(PARTS)

@@ -1,5 +1,5 @@
-//! What runs cost (`make bench-runs`): durable runs a second at 1, 4 and 16 slots beside bare spawns, launch
-//! to the first step's exec, the same from a process with 200 MiB of its own, capture of a flood, and
+//! What runs cost (`make bench-runs`): durable runs a second at 1, 4 and 16 slots beside bare spawns, the
+//! same as units of systemd beside `systemd-run --wait`, launch to the first step's exec, the same from a process with 200 MiB of its own, capture of a flood, and
 //! what 16 busy runs cost the daemon. Each stands beside a floor of the same run.
 
 mod common;
@@ -23,15 +23,21 @@ const RUNS: usize = 400;
 const TIMES: usize = 40;
 const FLOOD: u64 = 512 << 20;
 
+/// All of them where none is named.
+const PARTS: &[(&str, fn())] =
+    &[("rates", rates), ("units", units), ("launches", launches), ("flood", flood), ("busy", busy)];
+
 fn main() {
     if cfg!(debug_assertions) {
         println!("this is not a release build: its figures mean nothing");
     }
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     machine();
-    rates();
-    launches();
-    flood();
-    busy();
+    for (name, part) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            part();
+        }
+    }
 }
 
 /// `sh -c true` started and waited for, by so many at a time: a second.
@@ -67,6 +73,38 @@ fn rates() {
         host.stop();
         let (rate, bare) = (RUNS as f64 * 1000.0 / all, floor(slots));
         row(&[&slots.to_string(), &format!("{rate:.0}"), &format!("{bare:.0}"), &format!("{:.2}", rate / bare)]);
+    }
+}
+
+/// The same with a unit each, in a container with systemd as the tests boot it.
+fn units() {
+    head("slots | durable runs/s of `true`, a unit each | `systemd-run --wait true`/s | share of the peer");
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut boot = Command::new(project.join("tests/systemd-boot.sh"));
+    let binds = [
+        (host::BINARY.to_owned(), "/usr/bin/shipbell"),
+        (project.join("packaging/sysusers.d/shipbell.conf").display().to_string(), "/usr/lib/sysusers.d/shipbell.conf"),
+        (project.join("packaging/tmpfiles.d/shipbell.conf").display().to_string(), "/usr/lib/tmpfiles.d/shipbell.conf"),
+        (project.join("tests/systemd").display().to_string(), "/usr/lib/shipbell-test"),
+        (project.join("benches/runs").display().to_string(), "/usr/lib/shipbell-bench"),
+    ];
+    for (from, to) in binds {
+        boot.arg("--bind").arg(format!("{from}:{to}"));
+    }
+    for unit in ["shipbell.service", "shipbell-executor.service", "shipbell-executor.socket", "shipbell-jobs.slice"] {
+        let from = project.join("systemd").join(unit);
+        boot.arg("--bind").arg(format!("{}:/usr/lib/systemd/system/{unit}", from.display()));
+    }
+    boot.args(["--timeout", "600", "--packages", "git make"]).arg(project.join("target/systemd-root"));
+    let output = boot.args(["--", "bash", "/usr/lib/shipbell-bench/units.sh"]).output().expect("the script");
+    if !output.status.success() {
+        return println!("no container with systemd here: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [slots, ours, peer] = words[..] else { continue };
+        let share = ours.parse::<f64>().unwrap_or(0.0) / peer.parse::<f64>().unwrap_or(f64::NAN);
+        row(&[slots, ours, peer, &format!("{share:.2}")]);
     }
 }
 

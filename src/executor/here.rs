@@ -178,7 +178,7 @@ impl Here {
         }
         // Nobody asks for it after a power cut: what must last is `claimed`, and the supervisor sees to that.
         files::write_for_now(&dir.join(TICKET), &text, 0o640)?;
-        Ok(self.inner.launcher.launch(&dir, &ticket, secrets::hand_over(&secrets)?)?)
+        Ok(self.inner.launcher.launch(&dir, &ticket, secrets::hand_over(&secrets)?.as_ref())?)
     }
 
     /// What a pull request leaves in its home nobody else is to find.

@@ -73,10 +73,10 @@ impl Launcher {
     ///
     /// # Errors
     /// If the supervisor cannot be started; then nothing began and nothing will.
-    pub fn launch(&self, dir: &Path, ticket: &Ticket, secrets: Option<File>) -> io::Result<()> {
+    pub fn launch(&self, dir: &Path, ticket: &Ticket, secrets: Option<&File>) -> io::Result<()> {
         match self {
-            Self::Local(local) => local.launch(dir, secrets.as_ref()),
-            Self::Systemd(systemd) => systemd.launch(dir, ticket, secrets.as_ref()),
+            Self::Local(local) => local.launch(dir, secrets),
+            Self::Systemd(systemd) => systemd.launch(dir, ticket, secrets),
         }
     }
 

@@ -2,7 +2,7 @@
 //! carries whole messages and open files. Who may ask what is decided by the caller.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::cmsg_space;
@@ -76,7 +76,7 @@ impl Packets {
     /// # Errors
     /// If nobody is at the other end any more, or it is too long.
     pub fn send(&self, message: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let files: Vec<i32> = file.iter().map(|file| file.as_raw_fd()).collect();
+        let files: Vec<i32> = file.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&files)];
         let rights = if files.is_empty() { &[] } else { rights.as_slice() };
         loop {

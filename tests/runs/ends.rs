@@ -250,7 +250,7 @@ fn a_reused_number_is_never_signalled() {
 #[test]
 fn a_child_whose_parent_dies_first_hears_term_as_well() {
     let place = Place::new();
-    let text = "trap 'echo parent >> told; exit 1' TERM; echo on; (trap 'echo child >> told; exit 1' TERM; sleep 600 & wait) & wait";
+    let text = "trap 'echo parent >> told; exit 1' TERM; (trap 'echo child >> told; exit 1' TERM; echo on; sleep 600 & wait) & wait";
     for _ in 0..6 {
         let mut job = job(&[text, "cat told"]);
         job.steps[1].always = true;
