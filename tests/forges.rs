@@ -1,6 +1,6 @@
 //! Telling the host of a repository how runs went, and pinging addresses: the real daemon, a real
-//! repository, and a host that writes down what it is told. What GitHub is told is read against GitHub's
-//! own description of its interface.
+//! repository, and a host that writes down what it is told. All of it is read against the host's published
+//! description of its interface.
 
 mod support;
 
@@ -45,6 +45,14 @@ impl House {
         let commit = self.origin.commit("main", message, files);
         self.origin.git(&["update-server-info"]);
         commit
+    }
+
+    /// All that the host was told is as its description wants it.
+    fn reads_well(&self, forge: &str) {
+        let description = schema::description(forge);
+        for one in &self.host.asked() {
+            assert_eq!(schema::faults(&description, one), Vec::<String>::new(), "{one:?}");
+        }
     }
 
     /// Waits until the host has taken so many requests to this path.
@@ -102,10 +110,8 @@ fn github_hears_of_runs_and_deployments_in_its_own_words() {
     let page = link.strip_prefix(&format!("http://{}", house.robot.address())).expect("a link to this Shipbell");
     assert_eq!(house.robot.get(page).0, 200, "{link}");
 
-    let description = schema::description();
-    let asked = house.host.asked();
-    for one in &asked {
-        assert_eq!(schema::faults(&description, one), Vec::<String>::new(), "{one:?}");
+    house.reads_well("github");
+    for one in &house.host.asked() {
         assert_eq!(one.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
         assert!(one.header("user-agent").is_some_and(|agent| agent.starts_with("shipbell/")));
         assert_eq!(one.header("x-github-api-version"), Some("2022-11-28"));
@@ -148,6 +154,7 @@ fn gitlab_and_gitea_hear_it_in_theirs() {
     assert_eq!((words(&made, "environment"), words(&made, "status")), (vec!["staging".into()], vec!["running".into()]));
     let ended = gitlab.told("/api/v4/projects/o%2Fshop/deployments/1", 1);
     assert_eq!((ended[0].method.as_str(), words(&ended, "status")), ("PUT", vec!["success".to_owned()]));
+    gitlab.reads_well("gitlab");
     assert!(gitlab.host.asked().iter().all(|one| one.header("private-token") == Some(TOKEN)));
 
     let mut gitea = House::new("gitea", JOBS);
@@ -155,6 +162,7 @@ fn gitlab_and_gitea_hear_it_in_theirs() {
     gitea.robot.start();
     let marks = gitea.told(&format!("/api/v1/repos/o/shop/statuses/{commit}"), 4);
     assert_eq!(words(&marks[..2], "state"), ["pending", "success"]);
+    gitea.reads_well("gitea");
     let token = format!("token {TOKEN}");
     assert!(gitea.host.asked().iter().all(|one| one.header("authorization") == Some(&token)));
     assert!(gitea.host.taken("/deployments").is_empty(), "Gitea keeps none");
@@ -163,7 +171,9 @@ fn gitlab_and_gitea_hear_it_in_theirs() {
 /// Where the host wants the mark of a job before it merges, a commit that the job need not run for must have it too.
 #[test]
 fn a_job_that_need_not_run_is_told_as_carried_over() {
-    for (forge, good, bad) in [("github", "success", "failure"), ("gitlab", "success", "failed")] {
+    for (forge, good, bad) in
+        [("github", "success", "failure"), ("gitlab", "success", "failed"), ("gitea", "success", "failure")]
+    {
         let mut house = House::new(forge, "[job.test]\npaths = \"src/**\"\nsteps = \"test ! -e src/broken\"\n");
         house.push("first", &[("src/a", "1")]);
         house.robot.start();
@@ -184,6 +194,7 @@ fn a_job_that_need_not_run_is_told_as_carried_over() {
         let text = &words(&told, "description")[0];
         assert_eq!(text, "carried over from #2: failed: exit 1 in step 1 \"test\"");
         assert_eq!(house.host.taken(&format!("/statuses/{aside}")).len(), 1, "told once");
+        house.reads_well(forge);
     }
 }
 

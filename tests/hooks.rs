@@ -19,6 +19,9 @@ use support::wait_for;
 
 const SECRET: &str = "a-secret-of-all-the-hooks";
 const NEXT: &str = "the-next-secret-of-the-hooks";
+/// What GitLab calls a signing token, and the key in it.
+const SIGNING: &str = "whsec_c2lnbmluZy1rZXktb2Ytb25lLW9mLWFsbC1ob29rcyE=";
+const SIGNING_KEY: &str = "signing-key-of-one-of-all-hooks!";
 const OWN: &str = "a-secret-of-one-pipeline-only";
 
 const SETTINGS: &str = "[github]\nwebhook-credential = \"hook\"\n[gitlab]\nwebhook-credential = \"hook\"\n\
@@ -32,7 +35,10 @@ fn robot(url: &str) -> Robot {
     };
     robot.job_file("shop", &file(url));
     robot.job_file("other", &file(url));
-    for (name, text) in [("hook", format!("{SECRET}\n{NEXT}\n")), ("hook.other", OWN.to_owned())] {
+    robot.job_file("signed", &file(url));
+    for (name, text) in
+        [("hook", format!("{SECRET}\n{NEXT}\n")), ("hook.other", OWN.to_owned()), ("hook.signed", SIGNING.to_owned())]
+    {
         let path = format!("etc/shipbell/credentials/{name}");
         robot.write(&path, &text);
         std::fs::set_permissions(robot.path(&path), std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -187,6 +193,39 @@ fn fault_27_who_does_not_know_the_secret_learns_nothing_and_moves_nothing() {
         202,
         "its own secret is good"
     );
+}
+
+/// As GitLab signs with a signing token: what was overheard is worth nothing a few minutes later.
+#[test]
+fn a_signed_message_of_gitlab_is_good_for_five_minutes_and_once() {
+    let (listener, polls) = counting_server();
+    let mut robot = robot(&format!("http://{listener}/x.git"));
+    robot.start();
+    settled(&polls);
+    let body = br#"{"ref":"refs/heads/main"}"#;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let signed = |id: &str, time: u64, key: &str| {
+        let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+        let mac = mac.chain_update(format!("{id}.{time}.")).chain_update(body).finalize().into_bytes();
+        let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, mac);
+        vec![
+            ("X-Gitlab-Event", "Push Hook".to_owned()),
+            ("Idempotency-Key", "whatever".to_owned()),
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", time.to_string()),
+            ("webhook-signature", format!("v1,{signature}")),
+        ]
+    };
+    let send = |headers: &[(&str, String)]| post(&robot, "/hooks/gitlab/signed", headers, body).0;
+    assert_eq!(send(&signed("a", now - 301, SIGNING_KEY)), 401, "overheard");
+    assert_eq!(send(&signed("b", now + 400, SIGNING_KEY)), 401, "made in the future");
+    assert_eq!(send(&signed("c", now, "another-key-that-nobody-set-here")), 401);
+    assert_eq!(send(&signed("d", now, SIGNING_KEY)), 202, "{}", robot.said_by_daemon());
+    assert_eq!(send(&signed("d", now, SIGNING_KEY)), 200, "seen");
+    assert_eq!(send(&[("X-Gitlab-Event", "Push Hook".into()), ("X-Gitlab-Token", SIGNING.into())]), 401, "no text");
+    let said = robot.said_by_daemon();
+    assert!(said.contains("web hook gitlab/signed: refused, its time is 5m"), "{said}");
+    assert!(!said.contains(SIGNING) && !said.contains(SIGNING_KEY));
 }
 
 /// security.md, fault 27: a thousand messages cost a bucketful of polls, the same message one.

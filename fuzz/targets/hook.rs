@@ -9,11 +9,15 @@ use shipbell::credentials::Secret;
 use shipbell::http::hooks::payload;
 use shipbell::http::hooks::proof::Proof;
 use shipbell::model::forge::Forge;
+use shipbell::model::time::Timestamp;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 11] = [
     "x-hub-signature-256",
     "x-gitea-signature",
     "x-gitlab-token",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
     "x-github-event",
     "x-gitlab-event",
     "x-gitea-event",
@@ -31,9 +35,11 @@ fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, u8, &[u8])| {
         }
     }
     // Nobody finds this by trying.
-    let secrets = [Secret::new(&b"9f2b1c7e5d3a48f6b0c1d2e3f4a5b6c7"[..])];
+    let text = Secret::new(&b"9f2b1c7e5d3a48f6b0c1d2e3f4a5b6c7"[..]);
+    let secrets = [text, Secret::new(&b"whsec_nyscflOjSPawwdLj9KW2x58rHH5dOkj2"[..])];
+    let now = Timestamp::UNIX_EPOCH;
     for forge in Forge::ALL {
-        if let Some(mut proof) = Proof::begin(*forge, &headers, &secrets) {
+        if let Ok(mut proof) = Proof::begin(*forge, &headers, &secrets, now) {
             proof.feed(body);
             assert!(!proof.holds());
         }

@@ -5,6 +5,7 @@
 pub mod payload;
 pub mod proof;
 mod rate;
+mod signed;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,14 +131,15 @@ pub(super) async fn take(
         return refused(&format!("shipbell.toml has no webhook-credential in [{forge}]"));
     };
     let (credentials, of) = (web.app.credentials.clone(), pipeline.clone());
-    let secrets = tokio::task::spawn_blocking(move || proof::secrets(&credentials, &credential, &of)).await;
+    let secrets = tokio::task::spawn_blocking(move || proof::secrets(&credentials, &credential, &of, forge)).await;
     let secrets = match secrets {
         Ok(Ok(secrets)) => secrets,
         Ok(Err(error)) => return refused(&error.to_string()),
         Err(error) => return refused(&error.to_string()),
     };
-    let Some(proof) = Proof::begin(forge, &headers, &secrets) else {
-        return refused("its headers have no proof (a signature by SHA-256, or the right token)");
+    let proof = match Proof::begin(forge, &headers, &secrets, wanted.now) {
+        Ok(proof) => proof,
+        Err(why) => return refused(&why),
     };
     match receive(body, &headers, proof).await {
         Ok((true, content)) => genuine(&web, forge, pipeline, &headers, content.as_deref(), &wanted).await,

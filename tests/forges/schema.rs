@@ -1,17 +1,26 @@
-//! Reads requests against GitHub's own description of its interface: is there such an address, does it
-//! know the parameters, and is the body what it says it takes?
+//! Reads requests against a host's published description of its interface: is there such an address, does
+//! it know the parameters, and is the body what it says it takes? (Of GitLab, whose own description is in no
+//! package, the types of a client in wide use. Each file says where it is from.)
 
 use serde_json::Value;
 
 use crate::host::Asked;
 
-pub fn description() -> Value {
-    serde_json::from_str(include_str!("github-openapi.json")).unwrap()
+/// What `github`, `gitlab` or `gitea` takes.
+pub fn description(forge: &str) -> Value {
+    let text = match forge {
+        "github" => include_str!("github-openapi.json"),
+        "gitlab" => include_str!("gitlab-types.json"),
+        "gitea" => include_str!("forgejo-swagger.json"),
+        other => panic!("{other} is no host"),
+    };
+    serde_json::from_str(text).unwrap()
 }
 
 /// What is wrong with a request; nothing where it is good.
 pub fn faults(description: &Value, asked: &Asked) -> Vec<String> {
-    let path = asked.path.strip_prefix("/api/v3").unwrap_or(&asked.path);
+    let prefix = ["/api/v1", "/api/v3", "/api/v4"].iter().find_map(|prefix| asked.path.strip_prefix(prefix));
+    let path = prefix.unwrap_or(&asked.path);
     let known = description["paths"].as_object().unwrap().iter().find(|(template, _)| fits(template, path));
     let method = asked.method.to_lowercase();
     let Some(operation) = known.and_then(|(_, methods)| methods.get(&method)) else {
@@ -19,9 +28,13 @@ pub fn faults(description: &Value, asked: &Asked) -> Vec<String> {
     };
     let mut faults = Vec::new();
     let parameters = operation["parameters"].as_array().unwrap();
-    for (name, _) in asked.query.split('&').filter_map(|pair| pair.split_once('=')) {
-        if !parameters.iter().any(|one| one["in"] == "query" && one["name"] == name) {
+    for (name, value) in asked.query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let Some(known) = parameters.iter().find(|one| one["in"] == "query" && one["name"] == name) else {
             faults.push(format!("{method} {path} has no parameter {name}"));
+            continue;
+        };
+        if known["enum"].as_array().is_some_and(|words| !words.iter().any(|word| word == value)) {
+            faults.push(format!("{method} {path}: {name} is not {value}"));
         }
     }
     if let Some(schema) = operation.get("body") {
@@ -69,6 +82,11 @@ fn check(schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
     {
         faults.push(format!("{at}: {value} is none of {words:?}"));
     }
+    if let (Some(most), Some(text)) = (schema["maxLength"].as_u64(), value.as_str())
+        && text.chars().count() as u64 > most
+    {
+        faults.push(format!("{at}: longer than {most}: {value}"));
+    }
     for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
         if value.get(required.as_str().unwrap()).is_none() {
             faults.push(format!("{at}: {required} is missing"));
@@ -94,10 +112,10 @@ fn the_reader_of_descriptions_can_fail() {
         body,
         answered: 201,
     };
-    let description = description();
+    let of_github = description("github");
     let to = "/api/v3/repos/o/shop/statuses/abc";
     let good = serde_json::json!({ "state": "pending", "target_url": null, "context": "x" });
-    assert_eq!(faults(&description, &asked("POST", to, "", good)), Vec::<String>::new());
+    assert_eq!(faults(&of_github, &asked("POST", to, "", good)), Vec::<String>::new());
     for bad in [
         asked("POST", to, "", serde_json::json!({})),
         asked("POST", to, "", serde_json::json!({ "state": "running" })),
@@ -107,6 +125,22 @@ fn the_reader_of_descriptions_can_fail() {
         asked("POST", "/api/v3/repos/o/statuses/abc", "", serde_json::json!({ "state": "pending" })),
         asked("GET", "/api/v3/repos/o/shop/deployments", "commit=abc", Value::Null),
     ] {
-        assert_eq!(faults(&description, &bad).len(), 1, "{bad:?}");
+        assert_eq!(faults(&of_github, &bad).len(), 1, "{bad:?}");
+    }
+    let to = "/api/v4/projects/o%2Fshop/statuses/abc";
+    let long = "x".repeat(256);
+    for bad in [
+        asked("POST", to, "", serde_json::json!({ "state": "failure" })),
+        asked("POST", to, "", serde_json::json!({ "state": "failed", "description": long })),
+        asked("POST", "/api/v4/projects/o/shop/statuses/abc", "", serde_json::json!({ "state": "failed" })),
+        asked("GET", "/api/v4/projects/o%2Fshop/deployments", "order_by=name", Value::Null),
+    ] {
+        assert_eq!(faults(&description("gitlab"), &bad).len(), 1, "{bad:?}");
+    }
+    for bad in [
+        asked("POST", "/api/v1/repos/o/shop/deployments", "", serde_json::json!({})),
+        asked("POST", "/api/v1/repos/o/shop/statuses/abc", "", serde_json::json!({ "state": "failed" })),
+    ] {
+        assert_eq!(faults(&description("gitea"), &bad).len(), 1, "{bad:?}");
     }
 }

@@ -40,7 +40,7 @@ pub fn event(forge: Forge, headers: &HeaderMap) -> String {
 pub fn delivery_id(forge: Forge, headers: &HeaderMap) -> Option<String> {
     let names: &[&str] = match forge {
         Forge::Github => &["x-github-delivery"],
-        Forge::Gitlab => &["idempotency-key", "x-gitlab-event-uuid"],
+        Forge::Gitlab => &["webhook-id", "idempotency-key", "x-gitlab-event-uuid"],
         Forge::Gitea => &["x-gitea-delivery", "x-forgejo-delivery", "x-github-delivery"],
     };
     text(headers, names, |c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
