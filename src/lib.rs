@@ -33,6 +33,8 @@ pub mod pipeline;
 pub mod report;
 /// The supervisor: one attempt, carried out.
 pub mod run;
+/// ssh signatures, and `ssh-keygen`, which checks them.
+pub mod signature;
 /// Repositories: ask, fetch, compare.
 pub mod source;
 /// SQLite: history and the live World.

@@ -3,6 +3,7 @@
 
 #[path = "web/house.rs"]
 mod house;
+mod support;
 mod web;
 
 use house::{Answer, House, JOBS};
@@ -10,6 +11,7 @@ use shipbell::model::event::Change;
 use shipbell::model::request::{RequestState, Verdict};
 use shipbell::report::token::{Claim, Keys};
 use shipbell::store::Store;
+use support::signer;
 
 /// Thursday 09:30 in Berlin, in the window: 3f9d0aa goes to production. Then Friday 17:55, out of it, and
 /// 7848d7c asks. Request 2 is open for anna and ben.
@@ -349,4 +351,51 @@ async fn only_requests_for_us_and_of_our_size_are_answered() {
             assert!(answer.header(header).is_some(), "{path} has no {header}");
         }
     }
+}
+
+/// As a person without a shell on the host votes: the text is on the page, the signature is pasted.
+#[tokio::test]
+async fn a_signed_vote_is_pasted_and_a_word_is_none() {
+    let keys = tempfile::tempdir().unwrap();
+    let (key, public) = signer::key(keys.path(), "anna");
+    let people = house::PEOPLE.replace("login = \"anna\"\n", &format!("ssh-key = \"{public}\"\n"));
+    let jobs = JOBS.replace("{ by = \"@release\" }", "{ by = \"@release\", factor = \"sshsig\" }");
+    let house = House::with_people(&people, &jobs, "2026-11-26T08:30:00Z").await;
+    house.push(web::commit(web::LIVE, "the one before", "dora")).await;
+    let page = house.get(&house.link(1, "anna")).await;
+    assert!(!page.body.contains("<script"), "{}", page.body);
+    let shown = page.body.replace("&#39;", "'").replace("&#34;", "\"").replace("&#60;", "<");
+    let text = shown.split("<<'END'\n").nth(1).and_then(|rest| rest.split("END</pre>").next()).unwrap();
+    assert!(text.contains(&format!("commit {}\n", web::LIVE)) && text.contains("run open-im/production#1\n"), "{text}");
+    assert!(shown.contains(shipbell::model::job::Hash::of(text.as_bytes()).as_str()), "its hash is shown");
+    let anna = Visit::of(&house, &house.link(1, "anna")).await;
+    let send = |signature: String, verdict: &'static str, word: &'static str| {
+        let (anna, house) = (&anna, &house);
+        async move {
+            let proof = [("csrf", anna.proof.as_str()), ("word", word), ("verdict", verdict), ("reason", "not today")];
+            let fields = [&proof[..], &[("signature", signature.as_str())]].concat();
+            anna.send(house, &[], &fields).await
+        }
+    };
+    let good = signer::sign(&key, text);
+    let (strange, _) = signer::key(keys.path(), "strange");
+    for (signature, why) in [
+        (String::new(), "a signature begins with"),
+        (signer::sign(&key, &text.replace("#1", "#2")), "no signature of exactly that text"),
+        (signer::sign(&strange, text), "by a key of yours"),
+    ] {
+        let answer = send(signature, "approve", "production").await;
+        assert_eq!(answer.status, 422);
+        assert!(answer.body.contains(why), "{why}: {}", answer.body);
+    }
+    assert_eq!(send(good.clone(), "reject", "").await.status, 422, "to say no the word is typed");
+    assert!(house.request(1).votes.is_empty());
+    // As browsers send what stood in a field.
+    let answer = send(good.replace('\n', "\r\n"), "approve", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let vote = &house.request(1).votes[0];
+    let signed = vote.signed.as_ref().unwrap();
+    assert_eq!((vote.by.as_str(), signed.signature.as_str()), ("anna", good.as_str()), "kept, to be checked by anyone");
+    assert!(public.starts_with(&signed.key));
+    assert!(house.stage.lock().unwrap().started.contains(&web::run_ref("open-im/production#1")));
 }

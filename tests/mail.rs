@@ -73,6 +73,7 @@ fn asked(request: Request) -> Asked {
         lists: Vec::new(),
         checked: checked(),
         login: true,
+        signing: None,
     }
 }
 

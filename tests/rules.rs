@@ -11,6 +11,8 @@ mod scene;
 mod signed;
 #[path = "rules/telling.rs"]
 mod telling;
+#[path = "rules/votes.rs"]
+mod votes;
 
 use scene::Scene;
 use shipbell::model::event::{Event, Refusal, Reply};

@@ -58,7 +58,7 @@ fn scenario(name: &str) {
     let kills = std::env::var("SHIPBELL_STORM").ok().and_then(|kills| kills.parse().ok()).unwrap_or(0_u64);
     boot.arg("--journal")
         .arg(&journal)
-        .args(["--timeout", &(180 + 4 * kills).to_string(), "--packages", "git make"])
+        .args(["--timeout", &(180 + 4 * kills).to_string(), "--packages", "git make openssh-client"])
         .arg(target().join("systemd-root"));
     boot.args(["--", "bash", &format!("/usr/lib/shipbell-test/{name}.sh")]);
     let output = boot.output().expect("tests/systemd-boot.sh can be started");
@@ -133,6 +133,12 @@ fn every_run_is_a_unit_and_nothing_of_it_is_left() {
 #[test]
 fn the_executor_has_no_capability_believes_nobody_and_may_be_killed() {
     scenario("executor");
+}
+
+/// Fault 35 (a daemon that was taken over), with the executor in its own unit.
+#[test]
+fn signed_votes_are_verified_by_the_executor_and_root_alone_goes_without() {
+    scenario("votes");
 }
 
 /// Faults 1, 2, 4 and 5 at instants that nobody chose.

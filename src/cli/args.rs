@@ -173,6 +173,20 @@ pub(super) enum Ask {
         /// Why; recorded with the vote, and nothing more is asked
         #[arg(short, value_name = "TEXT")]
         message: Option<String>,
+        /// Sign the vote with your key, as factor = "sshsig" wants it
+        #[arg(long)]
+        sign: bool,
+        /// The key's file; without it, a key of yours that the ssh agent has
+        #[arg(short, value_name = "KEY", requires = "sign")]
+        identity: Option<PathBuf>,
+    },
+    /// Root lets a run go that waits for approval, without any vote; all who were asked are told
+    BreakGlass {
+        #[arg(value_name = "RUN")]
+        run: Target,
+        /// Why; everyone who was asked reads it
+        #[arg(short, value_name = "REASON")]
+        message: String,
     },
     /// Vote against it: the run ends as skipped and is not offered again by itself
     Reject {

@@ -20,12 +20,14 @@ mod repos;
 #[cfg(test)]
 mod samples;
 mod show;
+mod sign;
 mod status;
 mod target;
 mod vote;
 mod when;
 mod why;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -42,8 +44,16 @@ use paint::Screen;
 /// What a command needs: where to ask, and where to print.
 struct Context {
     client: Client,
+    /// Where an executor may answer that is a process of its own.
+    executor: PathBuf,
     screen: Screen,
     json: bool,
+}
+
+impl Context {
+    fn new(layout: &Layout, json: bool) -> Self {
+        Self { client: Client::new(layout), executor: layout.executor_socket(), screen: Screen::stdout(), json }
+    }
 }
 
 /// Carries out a command line.
@@ -66,7 +76,7 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Command::Simulate(asked) => forecast::simulate(&layout, &Screen::stdout(), &asked, args.json),
         Command::Demo(how) => demo::demo(args.root, &how),
         Command::Doctor { strict } => {
-            let context = Context { client: Client::new(&layout), screen: Screen::stdout(), json: args.json };
+            let context = Context::new(&layout, args.json);
             on_this_thread(doctor::doctor(&context, &layout, strict))
         }
         Command::Import { from } => import::import(&layout, &from, args.json),
@@ -74,7 +84,7 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Command::Executor => daemon(layout, crate::daemon::apart::main),
         Command::Supervise { dir } => Ok(ExitCode::from(crate::run::main(&[dir.into_os_string()]))),
         Command::Ask(ask) => {
-            let context = Context { client: Client::new(&layout), screen: Screen::stdout(), json: args.json };
+            let context = Context::new(&layout, args.json);
             on_this_thread(carry_out(&context, ask))
         }
     }
@@ -108,7 +118,9 @@ async fn carry_out(context: &Context, command: Ask) -> Result<ExitCode, Failure>
         Ask::Run(order) => act::run(context, &order).await,
         Ask::Cancel { run } => act::cancel(context, &run).await,
         Ask::Retry { run, follow } => act::retry(context, &run, follow).await,
-        Ask::Approve { run, message } => vote::approve(context, &run, message).await,
+        Ask::Approve { run, message, sign: false, .. } => vote::approve(context, &run, message).await,
+        Ask::Approve { run, message, identity, .. } => sign::approve(context, &run, message, identity.as_deref()).await,
+        Ask::BreakGlass { run, message } => sign::break_glass(context, &run, message).await,
         Ask::Reject { run, message } => vote::reject(context, &run, message).await,
         Ask::Resolve { pipeline, environment, state } => act::resolve(context, &pipeline, &environment, state).await,
         Ask::Reload => act::reload(context).await,

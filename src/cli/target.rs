@@ -13,6 +13,8 @@ use super::exit::Failure;
 pub(super) enum Target {
     Run(RunRef),
     Job(JobKey),
+    /// `r-31`: the run that asks by it.
+    Request(u64),
 }
 
 /// `open-im/test`, told well when something else is written.
@@ -35,6 +37,9 @@ impl FromStr for Target {
         }
         if let Ok(job) = text.parse() {
             return Ok(Self::Job(job));
+        }
+        if let Some(id) = text.strip_prefix("r-").and_then(|id| id.parse().ok()) {
+            return Ok(Self::Request(id));
         }
         Err("a run is named PIPELINE/JOB#NUMBER, its job PIPELINE/JOB; `shipbell history` lists them".into())
     }
@@ -64,6 +69,7 @@ impl Target {
     pub async fn last(&self, client: &Client) -> Result<RunRef, Failure> {
         match self {
             Self::Run(run) => Ok(run.clone()),
+            Self::Request(id) => of_request(client, *id).await,
             Self::Job(job) => {
                 let runs = runs_of(client, job, 1).await?;
                 let last = runs.into_iter().next().map(|row| row.run);
@@ -76,6 +82,7 @@ impl Target {
     pub async fn live(&self, client: &Client) -> Result<RunRef, Failure> {
         let job = match self {
             Self::Run(run) => return Ok(run.clone()),
+            Self::Request(id) => return of_request(client, *id).await,
             Self::Job(job) => job,
         };
         let runs = runs_of(client, job, 50).await?;
@@ -87,6 +94,7 @@ impl Target {
     pub async fn asked(&self, client: &Client) -> Result<RunRef, Failure> {
         let job = match self {
             Self::Run(run) => return Ok(run.clone()),
+            Self::Request(id) => return of_request(client, *id).await,
             Self::Job(job) => job,
         };
         let view: ApprovalsView = client.get("/api/v1/approvals").await?;
@@ -94,6 +102,14 @@ impl Target {
         let open = open.map(|row| row.run).collect();
         one_of(open, || format!("no run of {job} waits for votes\n  all requests: shipbell approvals"))
     }
+}
+
+async fn of_request(client: &Client, id: u64) -> Result<RunRef, Failure> {
+    let view: ApprovalsView = client.get("/api/v1/approvals").await?;
+    let found = view.open.into_iter().chain(view.decided).find(|row| row.request == id).map(|row| row.run);
+    found.ok_or_else(|| {
+        Failure::not_found(format!("no request r-{id} is open or was decided lately: shipbell approvals"))
+    })
 }
 
 async fn runs_of(client: &Client, job: &JobKey, n: usize) -> Result<Vec<RunRow>, Failure> {
@@ -122,6 +138,7 @@ mod tests {
         for text in ["open-im/test#42", "open-im.test.42"] {
             assert_eq!(text.parse::<Target>(), Ok(Target::Run(run.clone())), "{text}");
         }
+        assert_eq!("r-31".parse::<Target>(), Ok(Target::Request(31)));
         assert_eq!("open-im/test".parse::<Target>(), Ok(Target::Job(run.job.clone())));
         assert_eq!("open-im/test".parse::<Scope>(), Ok(Scope::Job(run.job.clone())));
         assert_eq!("open-im".parse::<Scope>(), Ok(Scope::Pipeline(run.job.pipeline)));

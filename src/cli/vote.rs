@@ -19,7 +19,7 @@ pub(super) async fn approve(context: &Context, target: &Target, message: Option<
     if message.is_none() && std::io::stdin().is_terminal() && !confirmed(context, &run).await? {
         return Err(Failure::new(FAILED, format!("nothing was decided; {run} still waits")));
     }
-    vote(context, "/api/v1/approve", run, message.unwrap_or_default()).await
+    vote(context, "/api/v1/approve", VoteOrder { run, reason: message.unwrap_or_default(), signature: None }).await
 }
 
 pub(super) async fn reject(context: &Context, target: &Target, message: String) -> Result<ExitCode, Failure> {
@@ -27,11 +27,12 @@ pub(super) async fn reject(context: &Context, target: &Target, message: String) 
     if message.trim().is_empty() {
         return Err(Failure::usage("say why: shipbell reject RUN -m REASON (everyone who was asked reads it)"));
     }
-    vote(context, "/api/v1/reject", run, message).await
+    vote(context, "/api/v1/reject", VoteOrder { run, reason: message, signature: None }).await
 }
 
-async fn vote(context: &Context, path: &str, run: RunRef, reason: String) -> Result<ExitCode, Failure> {
-    let answer: AnswerView = context.client.post(path, &VoteOrder { run: run.clone(), reason }).await?;
+pub(super) async fn vote(context: &Context, path: &str, order: VoteOrder) -> Result<ExitCode, Failure> {
+    let answer: AnswerView = context.client.post(path, &order).await?;
+    let run = order.run;
     let text = if answer.text.is_empty() { "recorded".to_owned() } else { answer.text };
     context.screen.print(&format!("{run}: {}\n", safe(&text)))?;
     Ok(ExitCode::SUCCESS)
@@ -44,12 +45,16 @@ async fn confirmed(context: &Context, run: &RunRef) -> Result<bool, Failure> {
     let Some(row) = view.open.iter().find(|row| row.run == *run) else { return Ok(true) };
     let reader = context.screen.reader(view.now);
     context.screen.print(&question(row, &reader))?;
+    Ok(typed()? == row.environment.as_str())
+}
+
+/// A line from the terminal.
+pub(super) fn typed() -> Result<String, Failure> {
     let mut line = String::new();
     let _ = std::io::stdout().flush();
-    std::io::stdin()
-        .read_line(&mut line)
-        .map_err(|error| Failure::other(format!("cannot read your answer: {error}")))?;
-    Ok(line.trim() == row.environment.as_str())
+    let read = std::io::stdin().read_line(&mut line);
+    read.map_err(|error| Failure::other(format!("cannot read your answer: {error}")))?;
+    Ok(line.trim().to_owned())
 }
 
 fn question(row: &ApprovalRow, reader: &Reader) -> String {

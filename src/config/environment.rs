@@ -1,11 +1,14 @@
 //! `[environment.NAME]`, in shipbell.toml and in a job file, and what the two come to together: a job
 //! file may make it stricter, never laxer.
 
+use std::collections::BTreeSet;
+
 use crate::config::job;
 use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake, Spot};
 use crate::config::settings::Shared;
 use crate::config::tree::{Data, Entry, Table};
+use crate::model::catalog::Catalog;
 use crate::model::job::{Approval, EnvironmentPolicy, Factor, FreezeDef, WindowDef};
 use crate::model::name::{EnvironmentName, PersonName};
 use crate::model::time::Seconds;
@@ -155,15 +158,12 @@ fn wanted(table: &Table, by: &Entry, f: &Findings) -> Option<Approval> {
     let factor = match get("factor") {
         None => Some(Factor::Word),
         Some(entry) => match entry.word::<Factor>(f)? {
-            Factor::Word => Some(Factor::Word),
-            other => {
-                entry.refuse(
-                    format!("factor = \"{other}\" does not work yet in this version"),
-                    "\"word\" does: the name of the environment is typed",
-                    f,
-                );
+            Factor::Totp => {
+                let headline = "factor = \"totp\" does not work yet in this version";
+                entry.refuse(headline, "\"word\" does (a name is typed), and \"sshsig\" (votes are signed)", f);
                 None
             }
+            factor => Some(factor),
         },
     };
     let names: Vec<String> = by.texts(f)?.into_iter().map(|(text, _)| text).collect();
@@ -202,15 +202,26 @@ pub fn check_people(draft: &Draft, shared: &Shared, f: &Findings) {
         return;
     }
     for list in &approval.by {
-        let people: std::collections::BTreeSet<_> = list.iter().flat_map(|entry| catalog.people_of(entry)).collect();
+        let people: BTreeSet<_> = list.iter().flat_map(|entry| catalog.people_of(entry)).collect();
         let votes = usize::try_from(approval.votes).unwrap_or(usize::MAX);
         if people.len() < votes {
             let names = people.iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ");
             let can = if people.len() == 1 { "only one person can" } else { "not so many people can" };
             let headline = format!("`{name}` wants {votes} votes, but {can} vote: {names}");
             f.add(&Mistake::new(by, headline).label("lower `votes`, or name more people or roles"));
+        } else if approval.factor == Factor::Sshsig && signers(&people, &catalog) < votes {
+            let names = people.iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ");
+            let headline = format!("`{name}` wants signed votes, and too few of {names} have an ssh-key");
+            let note = format!("add ssh-key = \"ssh-ed25519 AAAA...\" to their [person.NAME] in {file}");
+            f.add(&Mistake::new(by, headline).note(note));
         }
     }
+}
+
+/// How many of them can sign.
+fn signers(people: &BTreeSet<PersonName>, catalog: &Catalog) -> usize {
+    let has_key = |name: &&PersonName| catalog.people.get(*name).is_some_and(|person| !person.ssh_keys.is_empty());
+    people.iter().filter(has_key).count()
 }
 
 /// The policy of a job's environment: shipbell.toml's and the job file's together. `None`: neither is

@@ -47,7 +47,7 @@ pub struct Draft {
     pub secrets: Vec<SecretName>,
     pub on_leak: Option<OnLeak>,
     pub workspace: Option<Workspace>,
-    pub user: Option<String>,
+    pub user: Option<(String, Spot)>,
     pub timeout: Option<Seconds>,
     pub grace: Option<Seconds>,
     pub retry: Option<Retry>,
@@ -300,7 +300,7 @@ fn shell(entry: &Entry, findings: &Findings) -> Option<Vec<String>> {
     Some(words)
 }
 
-fn user(entry: &Entry, findings: &Findings) -> Option<String> {
+fn user(entry: &Entry, findings: &Findings) -> Option<(String, Spot)> {
     let name = entry.text(findings)?;
     let first = |c: char| c.is_ascii_lowercase() || c == '_';
     let legal =
@@ -309,7 +309,7 @@ fn user(entry: &Entry, findings: &Findings) -> Option<String> {
         entry.refuse(format!("`{name}` is no user name"), "names are a-z 0-9 - and _, as in /etc/passwd", findings);
         return None;
     }
-    Some(name)
+    Some((name, entry.spot.clone()))
 }
 
 fn secrets(entry: &Entry, findings: &Findings) -> Vec<SecretName> {

@@ -42,7 +42,7 @@ use Standing::{Never, NotYet, Works};
 type Key = (&'static str, Standing);
 
 const RESERVED: Standing = NotYet("");
-const BY_ENVIRONMENT: &str = "people approve by typing the environment's name: factor = \"word\"";
+const BY_KEY: &str = "people approve by a typed word or with a key: factor = \"word\" or \"sshsig\"";
 
 fn keys(place: Place) -> &'static [Key] {
     match place {
@@ -90,10 +90,10 @@ fn keys(place: Place) -> &'static [Key] {
             ("git", Works),
             ("login", Works),
             ("roles", Works),
-            ("ssh-key", NotYet(BY_ENVIRONMENT)),
-            ("totp", NotYet(BY_ENVIRONMENT)),
+            ("ssh-key", Works),
+            ("totp", NotYet(BY_KEY)),
         ],
-        Place::HostLimits => &[("slots", Works), ("disk-floor", Works)],
+        Place::HostLimits => &[("slots", Works), ("disk-floor", Works), ("allow-root", Works)],
         Place::Ping => &[("start", Works), ("success", Works), ("failure", Works)],
         Place::Forge => &[("url", Works), ("webhook-credential", Works), ("credential", Works)],
     }

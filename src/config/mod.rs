@@ -15,6 +15,7 @@ mod keys;
 mod limits;
 mod load;
 mod loader;
+mod people;
 mod resolve;
 mod safe;
 mod settings;

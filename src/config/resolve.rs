@@ -15,7 +15,9 @@ use crate::model::job::{
     Unchanged,
 };
 use crate::model::name::{EnvironmentName, JobName};
+use crate::model::request::ROOT;
 use crate::model::time::Seconds;
+use crate::sys::host;
 
 /// Kept of what a run prints.
 const LOG_BYTES: u64 = 64 << 20;
@@ -28,6 +30,7 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
     check_needs(&draft, findings);
     check_way(&draft, findings);
     let order = order(&draft, findings)?;
+    check_root(&draft, shared, findings);
     let policies = policies(&draft, shared, findings);
     let mut jobs = BTreeMap::new();
     for one in &draft.jobs {
@@ -65,6 +68,21 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
         order,
         environments,
     })
+}
+
+/// A file that has root's rights in it was meant to: said once, by who may say it.
+fn check_root(draft: &Draft, shared: &Shared, findings: &Findings) {
+    let users = draft.jobs.iter().filter_map(|job| job.user.as_ref());
+    let mut root =
+        users.filter(|(name, _)| name == ROOT || host::account_named(name).is_some_and(|user| user.uid == 0));
+    if let (Some((name, spot)), false) = (root.next(), shared.settings.allow_root) {
+        let file = crate::config::message::plain(&shared.file.display().to_string());
+        let mistake =
+            Mistake::new(spot, format!("user = \"{name}\" is root, and no job file may have root's rights here"));
+        let mistake = mistake.label("name another user");
+        findings
+            .add(&mistake.note(format!("or allow it to all job files: allow-root = true below [limits] of {file}")));
+    }
 }
 
 /// One for all jobs that name none: there may be ten thousand.
@@ -110,7 +128,7 @@ fn definition(
         dir: job.dir.clone(),
         shell: job.shell.clone().map_or_else(|| USUAL_SHELL.clone(), Arc::from),
         env: job.env.clone(),
-        user: job.user.clone(),
+        user: job.user.as_ref().map(|(name, _)| name.clone()),
         timeout: job.timeout.unwrap_or(Seconds::hours(hours)),
         grace: job.grace.unwrap_or(Seconds(10)),
         retry: job.retry.unwrap_or(Retry { attempts: 1, delay: Seconds(0) }),

@@ -8,6 +8,7 @@ use crate::config::environment;
 use crate::config::job;
 use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake, Source};
+use crate::config::people;
 use crate::config::tree::{self, Data, Entry, Table};
 use crate::model::catalog::{Catalog, Mail, MailTls, Person, Settings, Transport};
 use crate::model::forge::{Forge, ForgeSettings};
@@ -88,6 +89,9 @@ fn read_table(table: &Table, shared: &mut Shared, f: &Findings) {
         if let Some(floor) = table.get("disk-floor").and_then(|entry| entry.size(f)) {
             shared.settings.disk_floor = floor;
         }
+        if let Some(allowed) = table.get("allow-root").and_then(|entry| entry.flag(f)) {
+            shared.settings.allow_root = allowed;
+        }
     }
     if let Some(table) = get("pools").and_then(|entry| entry.table("[pools]", f)) {
         for pool in &table.entries {
@@ -101,7 +105,7 @@ fn read_table(table: &Table, shared: &mut Shared, f: &Findings) {
         }
     }
     if let Some(table) = get("person").and_then(|entry| entry.table("[person.anna]", f)) {
-        shared.people = people(table, first_header, f);
+        shared.people = people::read(table, first_header, f);
     }
     shared.environments = environment::read_all(get("environment"), &shared.settings.timezone, f);
     for draft in &shared.environments {
@@ -165,7 +169,7 @@ fn public_url(entry: &Entry, findings: &Findings) -> Option<String> {
 }
 
 /// One address as it stands in a header: with a name before it or not.
-fn address(entry: &Entry, findings: &Findings) -> Option<String> {
+pub fn address(entry: &Entry, findings: &Findings) -> Option<String> {
     let text = entry.text(findings)?;
     let bare = match text.split_once('<') {
         Some((name, rest)) if !name.contains(['"', '@', '>']) => rest.strip_suffix('>').unwrap_or_default(),
@@ -288,46 +292,4 @@ pub fn credential(entry: &Entry, findings: &Findings) -> Option<String> {
         return None;
     }
     Some(name)
-}
-
-fn people(table: &Table, first_header: Option<&Table>, f: &Findings) -> BTreeMap<PersonName, Person> {
-    let mut people = BTreeMap::new();
-    for entry in &table.entries {
-        let name = match entry.key.parse::<PersonName>() {
-            Ok(name) => name,
-            Err(error) => {
-                let mistake = Mistake::new(&entry.key_spot, format!("`{}` is no name of a person", entry.key));
-                f.add(&mistake.label(error.to_string()));
-                continue;
-            }
-        };
-        let Some(table) = entry.table("[person.anna]", f) else { continue };
-        keys::check(table, Place::Person, first_header, f);
-        let Some(email) = table.get("email") else {
-            let mistake = Mistake::new(&table.spot, format!("person `{name}` has no email"));
-            f.add(&mistake.label("add email = \"...\": approvals are asked for by mail"));
-            continue;
-        };
-        let bare = |entry: &Entry| match address(entry, f) {
-            Some(text) if text.contains('<') => {
-                entry.refuse("the address alone, without a name", "write it like anna@example.org", f);
-                None
-            }
-            other => other,
-        };
-        let Some(email) = bare(email) else { continue };
-        let git = table.get("git").map(Entry::items).unwrap_or_default();
-        let role = |item: Entry| item.parsed::<JobName>(f).map(|role| role.to_string());
-        let roles = table.get("roles").map(Entry::items).unwrap_or_default();
-        people.insert(
-            name,
-            Person {
-                email,
-                git: git.iter().filter_map(bare).collect(),
-                login: table.get("login").and_then(|entry| entry.text(f)),
-                roles: roles.into_iter().filter_map(role).collect(),
-            },
-        );
-    }
-    people
 }

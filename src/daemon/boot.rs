@@ -110,6 +110,7 @@ fn loader(options: &mut Options) -> Loader {
 fn site(settings: &Settings, address: &str, layout: &Layout) -> Arc<http::Site> {
     let mut site = http::Site::new(&settings.public_url(), address, &host::hostname(), crate::clock::now());
     site.units = uses_units(layout);
+    site.executor_apart = layout.executor.is_some();
     Arc::new(site)
 }
 

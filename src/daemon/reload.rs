@@ -30,6 +30,7 @@ pub(super) fn load(options: &Options, executor: &Executor, loader: &Mutex<Loader
     let followed = |pipeline: &&Arc<Pipeline>| !matches!(pipeline.state, PipelineState::Off { .. });
     let jobs = loaded.catalog.pipelines.values().filter(followed).flat_map(|pipeline| pipeline.jobs.values());
     executor.learn(jobs.map(|job| (job.hash.clone(), Arc::clone(&job.definition))));
+    executor.know(&loaded.catalog.people);
     if let Err(error) = kept {
         error!("the last good versions of the job files could not be kept: {error}");
     }

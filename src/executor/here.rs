@@ -8,14 +8,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{StartError, Status, order, secrets};
+use tracing::warn;
+
+use super::spent::{self, Glass};
+use super::{StartError, Status, order, secrets, votes};
+use crate::clock;
 use crate::launch::local::Local;
 use crate::launch::systemd::{Places, Systemd};
 use crate::launch::{Launcher, evidence};
+use crate::model::catalog::{Catalog, Person};
 use crate::model::commit::RefName;
 use crate::model::job::{Definition, Hash};
-use crate::model::name::RunRef;
-use crate::model::ticket::{LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
+use crate::model::name::{PersonName, RunRef};
+use crate::model::ticket::{Evidence, LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
 use crate::run::{logfile, user};
 use crate::sys::lock::Lock;
 use crate::sys::{files, host};
@@ -34,6 +39,8 @@ struct Inner {
     runs: PathBuf,
     homes: PathBuf,
     secrets: PathBuf,
+    /// Nobody else writes there.
+    own: PathBuf,
     launcher: Launcher,
     known: Mutex<Known>,
     /// One start at a time: looking whether an attempt is there and making it are two steps.
@@ -51,9 +58,10 @@ pub struct Bounds {
     pub hidden: Vec<PathBuf>,
 }
 
-/// Definitions by their hashes.
+/// Definitions by their hashes, and the people of shipbell.toml.
 #[derive(Debug, Default)]
 struct Known {
+    people: Arc<Catalog>,
     now: BTreeMap<Hash, Arc<Definition>>,
     before: BTreeMap<Hash, Arc<Definition>>,
 }
@@ -110,9 +118,9 @@ impl Here {
         files::keep_apart(runs_dir);
         let (runs, homes) = (runs_dir.canonicalize()?, homes_dir.canonicalize()?);
         let launcher = launcher(&runs, &homes)?;
-        let secrets = secrets_dir.to_owned();
+        let (secrets, own) = (secrets_dir.to_owned(), executor_dir.to_owned());
         let (known, starting) = (Mutex::default(), Mutex::new(()));
-        Ok(Self { inner: Arc::new(Inner { runs, homes, secrets, launcher, known, starting }) })
+        Ok(Self { inner: Arc::new(Inner { runs, homes, secrets, own, launcher, known, starting }) })
     }
 
     /// These definitions hold now. Each process learns them anew, from the job files or their last good
@@ -121,6 +129,11 @@ impl Here {
         let mut known = self.known();
         known.before = std::mem::take(&mut known.now);
         known.now = definitions.into_iter().collect();
+    }
+
+    /// Whose signatures count from now on.
+    pub fn know(&self, people: BTreeMap<PersonName, Person>) {
+        self.known().people = Arc::new(Catalog { people, ..Catalog::default() });
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -155,6 +168,11 @@ impl Here {
             StartError::Refused(text)
         })?;
         order::check(order, &definition).map_err(StartError::Refused)?;
+        if self.is_started(order)? {
+            return Ok(());
+        }
+        self.judge(order, &definition)?;
+        let wants_votes = votes::wanted(&definition).is_some();
         let definition = order::as_carried_out(order, &definition).map_err(StartError::Refused)?;
         self.inner.launcher.accepts(&definition, order).map_err(StartError::Refused)?;
         let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
@@ -169,16 +187,87 @@ impl Here {
         };
         let text = serde_json::to_vec(&ticket).map_err(io::Error::from)?;
         let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = self.make_attempt(&order.run, order.attempt)?;
-        if dir.join(TICKET).try_exists()? {
-            return if is_for(&dir, order) { Ok(()) } else { Err(StartError::Refused(another_run(&dir))) };
+        if self.is_started(order)? {
+            return Ok(());
         }
+        if wants_votes {
+            self.spend(order)?;
+        }
+        let dir = self.make_attempt(&order.run, order.attempt)?;
         if dir.join(LOCK).try_exists()? {
             return Ok(());
         }
         // Nobody asks for it after a power cut: what must last is `claimed`, and the supervisor sees to that.
         files::write_for_now(&dir.join(TICKET), &text, 0o640)?;
         Ok(self.inner.launcher.launch(&dir, &ticket, secrets::hand_over(&secrets)?.as_ref())?)
+    }
+
+    /// Whether there is a ticket of this order. One of another run is refused.
+    fn is_started(&self, order: &StartOrder) -> Result<bool, StartError> {
+        let dir = self.dir(&order.run, order.attempt);
+        match dir.join(TICKET).try_exists()? {
+            false => Ok(false),
+            true if is_for(&dir, order) => Ok(true),
+            true => Err(StartError::Refused(another_run(&dir))),
+        }
+    }
+
+    /// Whether people let it go, as far as this side can know, or root.
+    fn judge(&self, order: &StartOrder, definition: &Definition) -> Result<(), StartError> {
+        let (holds_now, people) = {
+            let known = self.known();
+            (known.now.contains_key(&order.definition), Arc::clone(&known.people))
+        };
+        // A rule that root has made stricter is not to be gone round by the one before it.
+        if definition.deploys() && !holds_now {
+            let text =
+                format!("{}: its definition holds no longer, and what deploys goes by the one that does", order.run);
+            return Err(StartError::Refused(text));
+        }
+        if votes::wanted(definition).is_none() {
+            return Ok(());
+        }
+        let now = clock::now();
+        if let Some(glass) = spent::glass_for(&self.inner.own, order, now)? {
+            warn!("BREAK-GLASS: {} starts without votes, by root: {}", order.run, glass.reason);
+            return Ok(());
+        }
+        votes::judge(order, definition, &people, &host::hostname(), now).map_err(StartError::Refused)
+    }
+
+    /// An approval is good for one attempt that touches the environment.
+    fn spend(&self, order: &StartOrder) -> Result<(), StartError> {
+        for attempt in spent::attempts(&self.inner.own, &order.run)? {
+            if attempt != order.attempt && self.may_have_touched(&order.run, attempt)? {
+                let text = format!("{}: its approval was used for attempt {attempt}, and is for one", order.run);
+                return Err(StartError::Refused(text));
+            }
+        }
+        Ok(spent::add(&self.inner.own, &order.run, order.attempt)?)
+    }
+
+    /// Unless its own files prove that no step after `init` began. One without files proves nothing.
+    fn may_have_touched(&self, run: &RunRef, attempt: u32) -> io::Result<bool> {
+        let dir = self.dir(run, attempt);
+        if !dir.join(TICKET).try_exists()? {
+            return Ok(true);
+        }
+        match self.inner.launcher.status(&dir, run, attempt, &host::boot_id()?)? {
+            Status::Running => Ok(true),
+            Status::Over(Evidence::NeverStarted { .. }) => Ok(false),
+            Status::Over(Evidence::Lost { touched, .. }) => Ok(touched),
+            Status::Over(Evidence::Finished { .. }) => evidence::touched(&dir),
+        }
+    }
+
+    /// Root lets a run go without votes. Who asks is known to be root by the caller.
+    ///
+    /// # Errors
+    /// If it cannot be written down.
+    pub fn break_glass(&self, glass: &Glass) -> io::Result<()> {
+        let Glass { run, definition, reason, .. } = glass;
+        warn!("BREAK-GLASS: root lets {run} go without votes (definition {}): {reason}", definition.short());
+        spent::break_glass(&self.inner.own, glass, clock::now())
     }
 
     /// What a pull request leaves in its home nobody else is to find.

@@ -12,21 +12,28 @@ mod remote;
 mod secrets;
 /// That process: who may ask, and how much at once.
 pub mod server;
+/// What approvals were used for.
+mod spent;
+/// Whether people let a deployment go.
+mod votes;
 /// What is said over the socket.
 pub mod wire;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::launch::evidence;
+use crate::model::catalog::Person;
 use crate::model::job::{Definition, Hash};
-use crate::model::name::RunRef;
+use crate::model::name::{PersonName, RunRef};
 use crate::model::ticket::{FactLine, StartOrder};
 use crate::run::logfile;
 
 pub use crate::launch::Status;
 pub use here::{Bounds, Here};
+pub use spent::Glass;
 
 use remote::Remote;
 
@@ -102,6 +109,25 @@ impl Executor {
         }
     }
 
+    /// Whose signatures count from now on. One that is apart learns them by [`Executor::reload`].
+    pub fn know(&self, people: &BTreeMap<PersonName, Person>) {
+        if let Side::Here(here) = &self.side {
+            here.know(people.clone());
+        }
+    }
+
+    /// Root lets a run go without votes: said by root to an executor that is apart, before the daemon asks
+    /// it to start. One in this process takes it with the order.
+    ///
+    /// # Errors
+    /// If it does not answer, does not know the caller for root, or cannot write it down.
+    pub fn break_glass(&self, glass: &Glass) -> io::Result<()> {
+        match &self.side {
+            Side::Here(here) => here.break_glass(glass),
+            Side::Apart(remote) => remote.break_glass(glass),
+        }
+    }
+
     /// One that is apart reads the job files anew.
     ///
     /// # Errors
@@ -135,7 +161,12 @@ impl Executor {
     /// [`StartError::Refused`] where the order does not fit what the executor knows.
     pub fn start(&self, order: &StartOrder) -> Result<(), StartError> {
         match &self.side {
-            Side::Here(here) => here.start(order),
+            Side::Here(here) => {
+                if let Some(reason) = &order.broken_glass {
+                    here.break_glass(&Glass::of(order, reason))?;
+                }
+                here.start(order)
+            }
             Side::Apart(remote) => remote.start(order),
         }
     }

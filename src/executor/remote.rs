@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::wire::{self, ANSWER_MAX, Answer, QUESTION_MAX, Question, VERSION, Verb};
-use super::{StartError, Status};
+use super::{Glass, StartError, Status};
 use crate::model::name::RunRef;
 use crate::model::ticket::StartOrder;
 
@@ -63,6 +63,10 @@ impl Remote {
 
     pub fn reload(&self) -> io::Result<()> {
         self.done(Verb::Reload)
+    }
+
+    pub fn break_glass(&self, glass: &Glass) -> io::Result<()> {
+        self.done(Verb::BreakGlass { glass: glass.clone() })
     }
 
     fn attempts(&self, verb: Verb) -> io::Result<Vec<(RunRef, u32)>> {

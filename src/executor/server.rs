@@ -11,6 +11,8 @@ use tracing::{debug, error, info, warn};
 
 use super::wire::{self, ANSWER_MAX, Answer, QUESTION_MAX, Question, VERSION, Verb};
 use super::{Here, StartError};
+use crate::model::job::Definition;
+use crate::model::ticket::StartOrder;
 use crate::sys::{host, socket};
 
 /// Connections at once; more are closed.
@@ -74,11 +76,11 @@ impl Drop for Done {
 
 impl Server {
     fn talk(&self, mut stream: UnixStream) {
-        match socket::peer_uid(&stream) {
-            Ok(uid) if self.allowed.contains(&uid) => {}
+        let uid = match socket::peer_uid(&stream) {
+            Ok(uid) if self.allowed.contains(&uid) => uid,
             Ok(uid) => return warn!("{} may not ask the executor and was sent away", host::user_name_of(uid)),
             Err(error) => return warn!("somebody unknown was sent away: {error}"),
-        }
+        };
         let timeouts = stream.set_read_timeout(Some(PATIENCE)).and(stream.set_write_timeout(Some(PATIENCE)));
         if let Err(error) = timeouts {
             return warn!("a connection without a time limit was closed: {error}");
@@ -89,20 +91,29 @@ impl Server {
                 Ok(None) => return,
                 Err(error) => return warn!("a connection was closed: what came is no question: {error}"),
             };
-            let answer = self.answer(question);
+            let answer = self.answer(question, uid);
             if let Err(error) = wire::write(&mut stream, &answer, ANSWER_MAX) {
                 return debug!("an answer was not taken: {error}");
             }
         }
     }
 
-    fn answer(&self, question: Question) -> Answer {
+    /// Who may approve is read from root's files now, not when the daemon last said that they changed.
+    fn start(&self, order: &StartOrder) -> Result<(), StartError> {
+        let wants_votes = |definition: Arc<Definition>| definition.environment.as_ref()?.approval.clone();
+        if self.here.definition(&order.definition).and_then(wants_votes).is_some() {
+            (self.reload)().map_err(StartError::Refused)?;
+        }
+        self.here.start(order)
+    }
+
+    fn answer(&self, question: Question, uid: u32) -> Answer {
         if question.v != VERSION {
             let why = format!("this executor speaks version {VERSION}, not {}: restart both", question.v);
             return Answer::Refused { why };
         }
         match question.verb {
-            Verb::Start { order } => match self.here.start(&order) {
+            Verb::Start { order } => match self.start(&order) {
                 Ok(()) => {
                     info!("{}, attempt {}, started ({})", order.run, order.attempt, order.cause);
                     Answer::Done
@@ -125,6 +136,12 @@ impl Server {
             Verb::List => attempts(self.here.list()),
             Verb::Kept => attempts(self.here.kept()),
             Verb::Ack { run, attempt } => done(self.here.ack(&run, attempt)),
+            Verb::BreakGlass { glass } if uid == 0 => done(self.here.break_glass(&glass)),
+            Verb::BreakGlass { glass } => {
+                let who = host::user_name_of(uid);
+                warn!("BREAK-GLASS refused: {who} is not root and wanted {} to go without votes", glass.run);
+                Answer::Refused { why: format!("only root may let a deployment go without votes, and you are {who}") }
+            }
             Verb::Reload => (self.reload)().map_or_else(|why| Answer::Failed { why, busy: false }, |()| Answer::Done),
         }
     }

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::Glass;
 use crate::launch::Status;
 use crate::model::name::RunRef;
 use crate::model::ticket::StartOrder;
@@ -28,13 +29,29 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Verb {
-    Start { order: Box<StartOrder> },
-    Stop { run: RunRef, attempt: u32, reason: String },
-    Status { run: RunRef, attempt: u32 },
+    Start {
+        order: Box<StartOrder>,
+    },
+    Stop {
+        run: RunRef,
+        attempt: u32,
+        reason: String,
+    },
+    Status {
+        run: RunRef,
+        attempt: u32,
+    },
     List,
     Kept,
-    Ack { run: RunRef, attempt: u32 },
+    Ack {
+        run: RunRef,
+        attempt: u32,
+    },
     Reload,
+    /// Only from root.
+    BreakGlass {
+        glass: Glass,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

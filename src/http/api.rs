@@ -63,6 +63,7 @@ pub fn routes() -> Router<App> {
         .route("/poll", post(poll))
         .merge(super::times::routes())
         .merge(super::repos::routes())
+        .merge(super::votes::routes())
         .merge(super::doctor::routes());
     Router::new().nest("/api/v1", api).fallback(nothing_here)
 }
@@ -76,12 +77,20 @@ pub(super) struct No {
 }
 
 impl No {
-    fn new(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Self {
         Self { status, kind, text: text.into() }
     }
 
     pub(super) fn bad(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", text)
+    }
+
+    pub(super) fn not_found(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", text)
+    }
+
+    pub(super) fn conflict(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", text)
     }
 
     pub(super) fn internal(text: impl Into<String>) -> Self {
@@ -149,7 +158,7 @@ async fn history(State(app): State<App>, query: Asked<HistoryQuery>) -> Answer<H
     Ok(Json(views::history(&app, scope).await?))
 }
 
-fn run_of(id: &str) -> Result<RunRef, No> {
+pub(super) fn run_of(id: &str) -> Result<RunRef, No> {
     RunRef::from_id(id)
         .map_err(|_| No::bad(format!("`{}` is no run's id; one is written pipeline.job.42", id.escape_debug())))
 }
@@ -178,7 +187,7 @@ async fn approvals(State(app): State<App>) -> Answer<ApprovalsView> {
 pub(super) struct Who {
     uid: u32,
     login: String,
-    person: Option<PersonName>,
+    pub(super) person: Option<PersonName>,
 }
 
 impl Who {
@@ -263,13 +272,20 @@ async fn vote(app: &App, peer: Peer, order: VoteOrder, verdict: Verdict) -> Answ
         );
         return Err(No::new(StatusCode::FORBIDDEN, "not-allowed", text));
     }
+    let (request, signed) = match &order.signature {
+        Some(given) => super::votes::prove(app, &order.run, who.person.clone(), given)
+            .await
+            .map(|(id, signed)| (Some(id), Some(signed)))?,
+        None => (None, None),
+    };
     let ballot = Ballot {
         run: order.run,
-        request: None,
+        request,
         person: who.person,
         verdict,
         reason: order.reason,
         via: "socket".into(),
+        signed,
     };
     ask(app, Event::Voted(ballot)).await
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::http::approve_page::{self, FormState, Opened};
 use crate::http::guard;
 use crate::http::show::{Trouble, blocking, page, say};
-use crate::http::{Site, Web};
+use crate::http::{Site, Web, votes};
 use crate::model::event::{Ballot, Event, Refusal, Reply};
 use crate::model::job::hex;
 use crate::model::request::{Request, RequestState, Verdict};
@@ -93,7 +93,7 @@ pub async fn show(
     let opened = open(&web, token).await?;
     let visitor = Visitor::of(&headers, &web.app.site)?;
     let state = FormState::default();
-    Ok(answer(&web, &opened, visitor, StatusCode::OK, state))
+    Ok(answer(&web, &opened, visitor, StatusCode::OK, &state))
 }
 
 /// What a form of the page sends.
@@ -105,6 +105,8 @@ pub struct VoteForm {
     verdict: String,
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    signature: String,
     #[serde(default)]
     csrf: String,
 }
@@ -131,8 +133,20 @@ pub async fn vote(
     let visitor = Visitor::of(&headers, &web.app.site)?;
     let (verdict, state) = match judge(&web, &opened, &visitor, &form) {
         Ok(wanted) => wanted,
-        Err((status, state)) => return Ok(answer(&web, &opened, visitor, status, state)),
+        Err((status, state)) => return Ok(answer(&web, &opened, visitor, status, &state)),
     };
+    let signed = match (verdict, &opened.asked.signing) {
+        (Verdict::Approve, Some(signing)) => match votes::signed(signing.clone(), &form.signature).await {
+            Ok(signed) => Some(signed),
+            Err(why) => {
+                web.locks.miss(&opened.slot.id);
+                let state = FormState { error: format!("Not recorded: {why}."), ..state };
+                return Ok(answer(&web, &opened, visitor, StatusCode::UNPROCESSABLE_ENTITY, &state));
+            }
+        },
+        _ => None,
+    };
+    web.locks.forget(&opened.slot.id);
     let ballot = Ballot {
         run: opened.request.run.clone(),
         request: Some(opened.request.id),
@@ -140,6 +154,7 @@ pub async fn vote(
         verdict,
         reason: state.reason.clone(),
         via: "mail".into(),
+        signed,
     };
     let (status, message) = match web.app.inbox.ask(Event::Voted(ballot)).await {
         Reply::Vote { text, .. } => (StatusCode::OK, text),
@@ -151,7 +166,7 @@ pub async fn vote(
     // What is shown is what is on disk now, not what was on it before.
     let claim = opened.claim.clone();
     let opened = look(&web, claim).await?;
-    Ok(answer(&web, &opened, visitor, status, FormState { message, ..state }))
+    Ok(answer(&web, &opened, visitor, status, &FormState { message, ..state }))
 }
 
 fn refused(refusal: &Refusal) -> (StatusCode, String) {
@@ -189,16 +204,17 @@ fn judge(
         return Err((StatusCode::CONFLICT, state("Not recorded: it is decided already.")));
     }
     if web.locks.rests(slot) {
-        let why = "Not recorded: too many wrong words. This link rests for 15 minutes.";
+        let why = "Not recorded: too many wrong answers. This link rests for 15 minutes.";
         return Err((StatusCode::TOO_MANY_REQUESTS, state(why)));
     }
     let environment = &opened.request.tuple.environment;
-    if form.word.trim() != environment.as_str() {
+    let by_key = opened.asked.signing.is_some() && form.verdict == Verdict::Approve.word();
+    if !by_key && form.word.trim() != environment.as_str() {
         web.locks.miss(slot);
-        let why = format!("Not recorded: to vote, type the word {environment}.");
+        let to = if opened.asked.signing.is_some() { "to reject" } else { "to vote" };
+        let why = format!("Not recorded: {to}, type the word {environment}.");
         return Err((StatusCode::UNPROCESSABLE_ENTITY, state(&why)));
     }
-    web.locks.forget(slot);
     let Ok(verdict) = form.verdict.parse::<Verdict>() else {
         return Err((StatusCode::UNPROCESSABLE_ENTITY, state("Not recorded: use one of the two buttons.")));
     };
@@ -209,7 +225,7 @@ fn judge(
     Ok((verdict, state("")))
 }
 
-fn answer(web: &Web, opened: &Opened, visitor: Visitor, status: StatusCode, state: FormState) -> Response {
+fn answer(web: &Web, opened: &Opened, visitor: Visitor, status: StatusCode, state: &FormState) -> Response {
     let proof = web.app.keys.form_proof(&visitor.value, &opened.slot.id);
     visitor.with(page(status, &approve_page::build(opened, &web.app.site, proof, state)))
 }

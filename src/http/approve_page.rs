@@ -3,10 +3,12 @@
 
 use askama::Template;
 
-use crate::http::Site;
 use crate::http::show::{self, Times};
+use crate::http::{Site, votes};
 use crate::model::commit::CommitInfo;
-use crate::model::request::{Request, RequestState, Slot, Verdict};
+use crate::model::job::{Factor, Hash};
+use crate::model::request::{Request, RequestState, Slot};
+use crate::model::statement;
 use crate::report::message::approval::{middle, passed, timing, who};
 use crate::report::message::{Asked, Checked, Frame, counted, told, what};
 use crate::report::token::Claim;
@@ -72,6 +74,10 @@ struct FormView {
     reason: String,
     /// Someone approved it already: only a rejection is left to give.
     reject_only: bool,
+    /// What to type where the key is, where votes are signed.
+    sign: Option<String>,
+    /// Of the text that is signed.
+    sha256: String,
 }
 
 struct What {
@@ -98,7 +104,7 @@ struct CheckedRow {
 }
 
 /// The page of an opened request.
-pub fn build(opened: &Opened, site: &Site, proof: String, state: FormState) -> ApprovePage {
+pub fn build(opened: &Opened, site: &Site, proof: String, state: &FormState) -> ApprovePage {
     let (request, frame) = (&opened.request, &opened.frame);
     let times = Times { zone: frame.zone.clone(), now: frame.now };
     let environment = request.tuple.environment.to_string();
@@ -123,21 +129,33 @@ pub fn build(opened: &Opened, site: &Site, proof: String, state: FormState) -> A
         command: told.command,
         good: matches!(request.state, RequestState::Approved { .. } | RequestState::Used { .. }),
         message: display::line(&state.message, 500),
-        error: state.error,
+        error: state.error.clone(),
         newer: newer(request),
-        form: may.then(|| FormView { proof, reason: display::plain(&state.reason), reject_only: !request.is_open() }),
+        form: may.then(|| form(opened, proof, state)),
         what: contents(request, &environment, &times),
         checked: opened.asked.checked.iter().map(|run| checked(run, &times)).collect(),
         mind: mind(request),
         votes: votes(request, &times),
         run: run_link(&request.run),
-        bound: bound(opened),
+        bound: bound(opened, site),
         environment,
     }
 }
 
 fn run_link(run: &crate::model::name::RunRef) -> Link {
     Link { href: show::href(run), text: run.to_string() }
+}
+
+fn form(opened: &Opened, proof: String, state: &FormState) -> FormView {
+    let reject_only = !opened.request.is_open();
+    let signing = opened.asked.signing.as_ref().filter(|_| !reject_only);
+    FormView {
+        proof,
+        reason: display::plain(&state.reason),
+        reject_only,
+        sign: signing.map(|signing| statement::command(&signing.text)),
+        sha256: signing.map(|signing| Hash::of(signing.text.as_bytes()).to_string()).unwrap_or_default(),
+    }
 }
 
 fn newer(request: &Request) -> Option<Link> {
@@ -218,12 +236,12 @@ fn votes(request: &Request, times: &Times) -> Vec<String> {
     // The first sentence has told of a vote that decided alone.
     let told = !request.is_open() && request.votes.len() == 1;
     for vote in request.votes.iter().filter(|_| !told) {
-        let verdict = if vote.verdict == Verdict::Approve { "approved" } else { "rejected" };
         let reason = display::line(&vote.reason, 400);
         let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
         lines.push(format!(
-            "{} {verdict} it {} by {}{reason}",
+            "{} {} {} by {}{reason}",
             display::line(&vote.by, 80),
+            vote.did(),
             times.near(&vote.at),
             vote.via
         ));
@@ -234,7 +252,7 @@ fn votes(request: &Request, times: &Times) -> Vec<String> {
 }
 
 /// Everything that the link is bound to, in full.
-fn bound(opened: &Opened) -> Vec<(&'static str, String)> {
+fn bound(opened: &Opened, site: &Site) -> Vec<(&'static str, String)> {
     let request = &opened.request;
     let tuple = &request.tuple;
     let mut rows = Vec::new();
@@ -247,5 +265,7 @@ fn bound(opened: &Opened) -> Vec<(&'static str, String)> {
     rows.push(("answer until", when::exact(request.expires_at, &opened.frame.zone)));
     rows.extend(opened.waits.iter().map(|waits| ("the run waits for", show::cell(waits))));
     rows.push(("request", format!("r-{}", request.id)));
+    let factor = if opened.asked.signing.is_some() { Factor::Sshsig } else { Factor::Word };
+    rows.push(("what a vote guards against", votes::guards(factor, site.executor_apart).to_owned()));
     rows
 }

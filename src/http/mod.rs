@@ -17,6 +17,8 @@ mod show;
 mod status_page;
 mod times;
 pub mod views;
+/// Signed votes, and root's word without any.
+mod votes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +73,8 @@ pub struct Site {
     pub allowed_hosts: Vec<String>,
     /// Every run is a unit of systemd.
     pub units: bool,
+    /// What starts runs is a process that the network does not reach.
+    pub executor_apart: bool,
 }
 
 impl Site {
@@ -84,6 +88,7 @@ impl Site {
             started_at,
             allowed_hosts: guard::hosts(public_url, listen),
             units: false,
+            executor_apart: false,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::http::{Web, views};
 use crate::model::commit::CommitInfo;
 use crate::model::job::Definition;
 use crate::model::name::RunRef;
-use crate::model::request::{Request, Verdict};
+use crate::model::request::Request;
 use crate::model::run::{Attempt, Run, RunState, StepEnd, StepReport};
 use crate::model::time::{Seconds, Timestamp, seconds_between};
 use crate::model::view::RunView;
@@ -220,10 +220,10 @@ impl RunPage {
 
     fn vote_lines(&self, request: &Request) -> Vec<String> {
         let line = |vote: &crate::model::request::Vote| {
-            let verdict = if vote.verdict == Verdict::Approve { "approved" } else { "rejected" };
+            let did = vote.did();
             let reason = cell(&vote.reason);
             let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
-            format!("{} {verdict} it {} by {}{reason}", cell(&vote.by), self.times.near(&vote.at), cell(&vote.via))
+            format!("{} {did} {} by {}{reason}", cell(&vote.by), self.times.near(&vote.at), cell(&vote.via))
         };
         request.votes.iter().map(line).collect()
     }

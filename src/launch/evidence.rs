@@ -112,6 +112,29 @@ pub fn of(dir: &Path, boot_id: &str) -> io::Result<Evidence> {
     }
 }
 
+/// Whether a step after `init` may have begun: from then on an environment is touched.
+///
+/// # Errors
+/// If its files cannot be read.
+pub fn touched(dir: &Path) -> io::Result<bool> {
+    let mut from = 0;
+    loop {
+        let part = read_part(dir, from)?;
+        let step = |line: &FactLine| match &line.fact {
+            Fact::Step { index, .. } => *index > 0,
+            Fact::Finished { outcome, .. } => *outcome == Outcome::Succeeded,
+            _ => false,
+        };
+        if part.garbage > 0 || part.lines.iter().any(step) {
+            return Ok(true);
+        }
+        if part.next == from {
+            return Ok(false);
+        }
+        from = part.next;
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     offset: u64,

@@ -236,6 +236,9 @@ pub struct Person {
     /// Login on this host, for votes over the control socket.
     pub login: Option<String>,
     pub roles: Vec<String>,
+    /// Public keys that their votes are signed with: kind and base64.
+    #[serde(default)]
+    pub ssh_keys: Vec<String>,
 }
 
 impl Person {
@@ -260,6 +263,8 @@ pub struct Settings {
     pub slots: u32,
     /// Below this many free bytes new runs wait (disk).
     pub disk_floor: u64,
+    /// Whether a job file may name a user who is root.
+    pub allow_root: bool,
     /// Places of declared pools; an undeclared one has one.
     pub pools: BTreeMap<String, u32>,
 }
@@ -287,6 +292,7 @@ impl Default for Settings {
             forges: Forges::new(),
             slots: 4,
             disk_floor: 256 << 20,
+            allow_root: false,
             pools: BTreeMap::new(),
         }
     }

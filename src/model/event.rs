@@ -16,7 +16,7 @@ use crate::model::letter::Letter;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName, RunRef};
 use crate::model::pause::{Pause, Scope};
 use crate::model::pulse::Pulse;
-use crate::model::request::{Request, Verdict};
+use crate::model::request::{Request, Signed, Verdict};
 use crate::model::run::{Attempt, Outcome, Run, StepReport, Upstream};
 use crate::model::ticket::{Evidence, FactLine, StartOrder};
 use crate::model::time::Timestamp;
@@ -73,6 +73,11 @@ pub enum Event {
         old: Box<Run>,
     },
     Voted(Ballot),
+    /// Root lets a run go without votes. That it is root the shell knows.
+    GlassBroken {
+        run: RunRef,
+        reason: String,
+    },
     /// A person says what became of an environment whose last deployment is unclear.
     Resolved {
         pipeline: PipelineName,
@@ -157,6 +162,8 @@ pub struct Ballot {
     pub verdict: Verdict,
     pub reason: String,
     pub via: String,
+    /// A signature of the request's statement by a key of this person: the shell has checked it.
+    pub signed: Option<Signed>,
 }
 
 /// What is recorded: one typed row each, written whole. Absorbed by the World and by the store alike.

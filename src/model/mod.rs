@@ -18,6 +18,7 @@ pub mod request;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod statement;
 pub mod ticket;
 pub mod time;
 pub mod url;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::commit::{CommitId, CommitInfo};
-use crate::model::job::Hash;
+use crate::model::job::{Factor, Hash};
 use crate::model::name::{EnvironmentName, PersonName, RunRef};
 use crate::model::run::Upstream;
 use crate::model::time::Timestamp;
@@ -64,6 +64,18 @@ impl Request {
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.state, RequestState::Open | RequestState::Approved { .. })
+    }
+
+    /// Root's words, if root let it go without votes.
+    #[must_use]
+    pub fn broken_glass(&self) -> Option<&Vote> {
+        self.votes.iter().find(|vote| vote.broke_glass())
+    }
+
+    /// Approved, and perhaps started.
+    #[must_use]
+    pub fn was_let_go(&self) -> bool {
+        matches!(self.state, RequestState::Approved { .. } | RequestState::Used { .. })
     }
 
     pub fn approvals(&self) -> impl Iterator<Item = &Vote> {
@@ -134,8 +146,56 @@ pub struct Vote {
     pub verdict: Verdict,
     pub at: Timestamp,
     pub reason: String,
-    /// `mail` or `socket`.
+    /// `mail`, `socket`, or [`BREAK_GLASS`].
     pub via: String,
+    /// Where it was given with a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
+}
+
+/// How root starts a deployment without anybody's vote.
+pub const BREAK_GLASS: &str = "break-glass";
+/// Who does that, as votes and the journal have it.
+pub const ROOT: &str = "root";
+
+impl Vote {
+    /// It is no vote: root let the deployment go without any.
+    #[must_use]
+    pub fn broke_glass(&self) -> bool {
+        self.via == BREAK_GLASS && self.by == ROOT && self.verdict == Verdict::Approve
+    }
+
+    /// Who, as it is told of a deployment.
+    #[must_use]
+    pub fn by_whom(&self) -> String {
+        if self.broke_glass() { format!("{} without approval", self.by) } else { self.by.clone() }
+    }
+
+    /// What came of it, in words: `anna approved it, signed,`.
+    #[must_use]
+    pub fn did(&self) -> &'static str {
+        match (self.verdict, &self.signed) {
+            _ if self.broke_glass() => "let it go without approval,",
+            (Verdict::Approve, Some(_)) => "approved it, signed,",
+            (Verdict::Approve, None) => "approved it",
+            (Verdict::Reject, _) => "rejected it",
+        }
+    }
+
+    /// What it was given by.
+    #[must_use]
+    pub fn factor(&self) -> Factor {
+        if self.signed.is_some() { Factor::Sshsig } else { Factor::Word }
+    }
+}
+
+/// A signature of the request's statement, and the key that it is good for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// Kind and base64, as the person's `ssh-key` has it.
+    pub key: String,
+    /// Armored.
+    pub signature: String,
 }
 
 /// A person's place in a request: the random part of their link.

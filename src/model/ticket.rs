@@ -10,6 +10,7 @@ use crate::model::commit::{CommitId, RefName};
 use crate::model::job::{Definition, Hash};
 use crate::model::name::RunRef;
 use crate::model::run::{Artifact, Cause, Outcome, StepEnd, Upstream, Usage};
+use crate::model::statement::Receipts;
 use crate::model::time::Timestamp;
 
 /// The version that is written; the one before it is still read.
@@ -57,6 +58,12 @@ pub struct StartOrder {
     /// How many seconds after its due time it starts; `None` where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<u64>,
+    /// Of a deployment that wants approval: what people said to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipts: Option<Box<Receipts>>,
+    /// Root let it go without votes, for this reason; the executor has it from root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_glass: Option<String>,
 }
 
 /// `ticket.json`: written by the executor from a [`StartOrder`] and a definition that it knows itself.

@@ -412,6 +412,34 @@ pub struct VoteOrder {
     pub run: RunRef,
     #[serde(default)]
     pub reason: String,
+    /// Of the run's statement, armored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// What the one who asks would sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementView {
+    pub schema: u32,
+    pub run: RunRef,
+    pub request: u64,
+    pub environment: EnvironmentName,
+    /// `word` or `sshsig`.
+    pub factor: String,
+    /// For `ssh-keygen -Y sign -n`.
+    pub namespace: String,
+    pub text: String,
+    pub sha256: Hash,
+    /// Their keys, as shipbell.toml has them.
+    pub keys: Vec<String>,
+}
+
+/// `POST break-glass`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlassOrder {
+    pub run: RunRef,
+    pub reason: String,
 }
 
 /// `POST resolve`.

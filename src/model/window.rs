@@ -5,7 +5,7 @@
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use crate::model::job::{FreezeDef, WindowDef};
+use crate::model::job::{EnvironmentPolicy, FreezeDef, WindowDef};
 use crate::model::time::{Seconds, Timestamp};
 
 /// Beyond two years nobody waits for a window.
@@ -311,6 +311,18 @@ fn day_list(text: &str) -> Option<Vec<u32>> {
         days.extend((0..=length).map(|step| (from + step) % 7));
     }
     Some(days)
+}
+
+/// How long an approval lives where no window is named; freezes do not count.
+const APPROVED_FOR: Seconds = Seconds(7 * 86_400);
+
+/// How long an approval of `at` lives: to the end of the first stretch of window less freeze that begins
+/// after it.
+#[must_use]
+pub fn approved_until(policy: &EnvironmentPolicy, at: Timestamp) -> Timestamp {
+    let Ok(windows) = Windows::parse(&policy.windows, &policy.freezes) else { return APPROVED_FOR.after(at) };
+    let first = windows.has_windows().then(|| windows.end_of_first_stretch_after(at)).flatten();
+    first.unwrap_or_else(|| windows.after_open_for(at, APPROVED_FOR))
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::ops::Bound;
 
 use crate::model::event::{Action, Change, LastRan};
 use crate::model::name::{JobKey, PipelineName, RunRef};
+use crate::model::request::Vote;
 use crate::model::run::{Attempt, Holds, Run, RunState};
+use crate::model::statement::{Receipt, Receipts, Statement};
 use crate::model::ticket::StartOrder;
 use crate::model::time::{Timestamp, seconds_between};
 use crate::pipeline::draft::{Draft, upstream};
@@ -202,6 +204,7 @@ fn start(draft: &mut Draft<'_>, mut run: Run) {
     draft.world.scratch.known.insert((run.run.clone(), run.attempt));
     let cause = due::begun(draft, &run);
     let late = cause.due().map(|(due, _)| seconds_between(due, draft.now).0);
+    let (receipts, broken_glass) = said(draft, &run);
     draft.actions.push(Action::Start(Box::new(StartOrder {
         attempt: run.attempt,
         commit: run.commit,
@@ -215,8 +218,21 @@ fn start(draft: &mut Draft<'_>, mut run: Run) {
         needs: run.upstream,
         public_url: draft.world.scratch.catalog.settings.public_url(),
         late,
+        receipts,
+        broken_glass,
         run: run.run,
     })));
+}
+
+/// What people said to a deployment that wants approval, or root.
+fn said(draft: &Draft<'_>, run: &Run) -> (Option<Box<Receipts>>, Option<String>) {
+    let Some(request) = draft.world.request_of(&run.run) else { return (None, None) };
+    let voted = request.approvals().filter(|vote| !vote.broke_glass());
+    let receipt =
+        |vote: &Vote| Some(Receipt { person: vote.by.parse().ok()?, at: vote.at, signed: vote.signed.clone() });
+    let votes = voted.filter_map(receipt).collect();
+    let receipts = Receipts { statement: Statement::of(request, run.git_ref.as_ref()), votes };
+    (Some(Box::new(receipts)), request.broken_glass().map(|vote| vote.reason.clone()))
 }
 
 /// Its head has begun, and `paths` compares with this commit from now on.

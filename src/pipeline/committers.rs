@@ -169,6 +169,7 @@ mod tests {
             git: git.iter().map(|&mail| mail.to_owned()).collect(),
             login: None,
             roles: Vec::new(),
+            ssh_keys: Vec::new(),
         };
         let people = [
             ("anna", person("anna@example.org", &["anna@laptop.local", "1+anna@users.noreply.github.com"])),

@@ -4,6 +4,7 @@ use crate::model::event::Change;
 use crate::model::job::{Definition, OnInterrupted};
 use crate::model::letter::LetterKind;
 use crate::model::name::RunRef;
+use crate::model::request::Vote;
 use crate::model::run::{Attempt, Finished, Outcome, Run, RunState, StepReport, Usage};
 use crate::model::ticket::{Evidence, Fact, FactLine};
 use crate::model::time::{Seconds, to_millisecond};
@@ -246,7 +247,7 @@ fn finish(draft: &mut Draft<'_>, mut run: Run, end: End) {
     let approvers: Vec<String> = draft
         .world
         .request_of(&name)
-        .map(|request| request.approvals().map(|vote| vote.by.clone()).collect())
+        .map(|request| request.approvals().map(Vote::by_whom).collect())
         .unwrap_or_default();
     draft.put_run(run.clone());
     draft.note(

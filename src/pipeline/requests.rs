@@ -5,19 +5,16 @@ use std::collections::BTreeSet;
 
 use crate::model::commit::CommitInfo;
 use crate::model::event::{Ballot, Change, Refusal, Reply};
-use crate::model::job::{Approval, Definition, EnvironmentPolicy};
-use crate::model::name::PersonName;
-use crate::model::request::{Request, RequestState, Tuple, Verdict, Vote};
+use crate::model::job::{Approval, Definition, EnvironmentPolicy, Factor};
+use crate::model::name::{PersonName, RunRef};
+use crate::model::request::{BREAK_GLASS, ROOT, Request, RequestState, Tuple, Verdict, Vote};
 use crate::model::run::{Run, RunState};
-use crate::model::time::{Seconds, Timestamp};
-use crate::model::window::Windows;
+use crate::model::statement::GLASS_FOR;
+use crate::model::window;
 use crate::pipeline::asking;
 use crate::pipeline::draft::Draft;
 use crate::pipeline::gate::{Gate, gate};
 use crate::pipeline::world::World;
-
-/// How long an approval lives where no window is named; freezes do not count.
-const APPROVED_FOR: Seconds = Seconds(7 * 86_400);
 
 /// What would be approved now.
 #[must_use]
@@ -93,12 +90,61 @@ pub fn excluded(
     let Some(person) = world.scratch.catalog.people.get(name) else {
         return Some("is no longer in shipbell.toml".into());
     };
-    let mut commits = adds.iter().chain(commit);
-    if !approval.forbid_author {
-        return None;
+    let own = adds.iter().chain(commit).find(|commit| approval.forbid_author && person.wrote(&commit.author_mail));
+    match own {
+        Some(own) => Some(format!("wrote {} in it", own.id.short())),
+        None if approval.factor == Factor::Sshsig && person.ssh_keys.is_empty() => {
+            Some("has no ssh-key in shipbell.toml".into())
+        }
+        None => None,
     }
-    let own = commits.find(|commit| person.wrote(&commit.author_mail))?;
-    Some(format!("wrote {} in it", own.id.short()))
+}
+
+/// Whether a vote is one by the factor that is asked for: a signature counts while its key is the person's.
+fn by_factor(world: &World, approval: &Approval, vote: &Vote) -> bool {
+    let keys = |name: &PersonName| world.scratch.catalog.people.get(name).map(|person| person.ssh_keys.as_slice());
+    match (approval.factor, &vote.signed) {
+        (Factor::Word, _) => true,
+        // Nothing is verified by a code in this version.
+        (Factor::Totp, _) | (Factor::Sshsig, None) => false,
+        (Factor::Sshsig, Some(signed)) => {
+            vote.by.parse().ok().as_ref().and_then(keys).is_some_and(|keys| keys.contains(&signed.key))
+        }
+    }
+}
+
+/// How root lets a deployment go without votes. Neither its window nor a freeze holds it then; all else does.
+pub fn break_glass(draft: &mut Draft<'_>, run: &RunRef, reason: &str) -> Reply {
+    let Some(run) = draft.world.run(run).filter(|run| run.is_queued()).cloned() else {
+        return refuse(format!("{run} does not wait: shipbell run {} queues one", run.job));
+    };
+    let Some(mut request) = draft.world.request_of(&run.run).filter(|request| request.is_live()).cloned() else {
+        return refuse(format!("{} does not wait for approval: shipbell show {}", run.run, run.run));
+    };
+    if reason.trim().is_empty() {
+        return refuse("say why: everybody who was asked reads it".into());
+    }
+    if request.broken_glass().is_none() {
+        request.votes.push(Vote {
+            by: ROOT.into(),
+            verdict: Verdict::Approve,
+            at: draft.now,
+            reason: reason.trim().chars().take(1000).collect(),
+            via: BREAK_GLASS.into(),
+            signed: None,
+        });
+    }
+    request.state = RequestState::Approved { at: draft.now, until: GLASS_FOR.after(draft.now) };
+    draft.put(Change::RequestPut(Box::new(request.clone())));
+    let detail = format!("request r-{}, without approval: {}", request.id, reason.trim());
+    draft.note_by(ROOT, "broke the glass", &run.run, detail);
+    asking::tell_decided(draft, &request);
+    let text = match gate(draft.world, &run, draft.now) {
+        Gate::Ready => "it starts now, without approval".to_owned(),
+        Gate::Wait { reason, .. } => format!("it starts without approval; until then it waits ({reason})"),
+        _ => "it may start without approval".to_owned(),
+    };
+    Reply::Vote { state: "approved".into(), text }
 }
 
 /// Whether the approving votes satisfy the policy at this moment: by people who hold it now.
@@ -108,9 +154,12 @@ pub fn quorum(world: &World, request: &Request, policy: &EnvironmentPolicy) -> b
     if request.votes.iter().any(|vote| vote.verdict == Verdict::Reject) {
         return false;
     }
+    if request.broken_glass().is_some() {
+        return true;
+    }
     let counts = |name: &PersonName| {
         excluded(world, approval, &request.brief.adds, request.brief.commit.as_ref(), name).is_none()
-            && request.approvals().any(|vote| vote.by == name.as_str())
+            && request.approvals().any(|vote| vote.by == name.as_str() && by_factor(world, approval, vote))
     };
     let needed = approval.votes as usize;
     approval.by.iter().all(|list| people_of(world, list).iter().filter(|name| counts(name)).count() >= needed)
@@ -183,6 +232,13 @@ fn may_vote(draft: &Draft<'_>, request: &Request, ballot: &Ballot) -> Result<(),
         let text = format!("it was approved already, at {at}; no further vote is needed");
         return Err(Reply::Vote { state: "approved".into(), text });
     }
+    // To say no a word is enough: what does not start harms nobody.
+    if ballot.verdict == Verdict::Approve && approval.factor > Factor::Word && ballot.signed.is_none() {
+        return Err(refuse(format!(
+            "{environment} takes signed votes: shipbell approve {} --sign, or as your link says",
+            request.run
+        )));
+    }
     if ballot.verdict == Verdict::Reject && ballot.reason.trim().is_empty() {
         return Err(refuse("a rejection needs a reason: it is what the others read".into()));
     }
@@ -197,6 +253,7 @@ fn count(draft: &mut Draft<'_>, run: &Run, mut request: Request, ballot: &Ballot
         at: draft.now,
         reason: ballot.reason.trim().chars().take(1000).collect(),
         via: ballot.via.clone(),
+        signed: ballot.signed.clone(),
     });
     let verb = if ballot.verdict == Verdict::Approve { "approved" } else { "rejected" };
     draft.note_by(&by, verb, &run.run, format!("request r-{}, {}, {}", request.id, ballot.via, ballot.reason.trim()));
@@ -210,7 +267,7 @@ fn count(draft: &mut Draft<'_>, run: &Run, mut request: Request, ballot: &Ballot
     let Some(policy) = policy else { return refuse("the job has no environment any more".into()) };
     let enough = quorum(draft.world, &request, &policy);
     if enough {
-        let until = approved_until(&policy, draft.now);
+        let until = window::approved_until(&policy, draft.now);
         request.state = RequestState::Approved { at: draft.now, until };
     }
     let (votes, needed) = (request.approvals().count(), request.votes_needed);
@@ -226,13 +283,6 @@ fn count(draft: &mut Draft<'_>, run: &Run, mut request: Request, ballot: &Ballot
         _ => "approved".to_owned(),
     };
     Reply::Vote { state: "approved".into(), text }
-}
-
-/// The end of the first stretch of window less freeze that begins after the approval.
-fn approved_until(policy: &EnvironmentPolicy, now: Timestamp) -> Timestamp {
-    let Ok(windows) = Windows::parse(&policy.windows, &policy.freezes) else { return APPROVED_FOR.after(now) };
-    let first = windows.has_windows().then(|| windows.end_of_first_stretch_after(now)).flatten();
-    first.unwrap_or_else(|| windows.after_open_for(now, APPROVED_FOR))
 }
 
 /// Where no approval is wanted, a person lets a run go that takes commits back.

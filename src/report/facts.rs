@@ -5,16 +5,17 @@ use std::io;
 use std::sync::Arc;
 
 use crate::model::catalog::{Catalog, Person};
-use crate::model::job::EnvironmentPolicy;
+use crate::model::job::{EnvironmentPolicy, Factor};
 use crate::model::ledger::DueVerdict;
 use crate::model::letter::{Letter, LetterKind};
 use crate::model::name::{EnvironmentName, JobKey, PersonName, RunRef};
 use crate::model::pause::Pause;
 use crate::model::request::{Request, Slot};
 use crate::model::run::{Outcome, Run, Upstream};
+use crate::model::statement::Statement;
 use crate::model::time::Timestamp;
 use crate::model::window::{Opening, Windows};
-use crate::report::message::{self, Asked, Checked, Frame, Mail, RunFacts, StaleFacts};
+use crate::report::message::{self, Asked, Checked, Frame, Mail, RunFacts, Signing, StaleFacts};
 use crate::report::token::Keys;
 use crate::report::{Undelivered, when};
 use crate::store::{Reader, RunFilter, StoreError};
@@ -126,10 +127,23 @@ impl Sources {
             lists: lists(&self.catalog, &request),
             checked: checked(&self.reader, &self.catalog, &request)?,
             login: self.login(&slot.person),
+            signing: self.signing(&request, &slot.person)?,
             request,
             slot,
         };
         Ok((asked, frame))
+    }
+
+    fn signing(&self, request: &Request, person: &PersonName) -> Result<Option<Signing>, StoreError> {
+        let policy = policy(&self.catalog, &request.run.job, &request.tuple.environment);
+        let approval = policy.and_then(|policy| policy.approval.as_ref());
+        if approval.is_none_or(|approval| approval.factor != Factor::Sshsig) {
+            return Ok(None);
+        }
+        let git_ref = self.reader.run(&request.run)?.and_then(|run| run.git_ref);
+        let text = Statement::of(request, git_ref.as_ref()).text(&self.host);
+        let keys = self.catalog.people.get(person).map(|person| person.ssh_keys.clone()).unwrap_or_default();
+        Ok(Some(Signing { text, keys }))
     }
 
     fn login(&self, person: &PersonName) -> bool {

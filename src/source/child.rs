@@ -16,10 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::access::{Access, Told};
 use super::error::{self, SourceError};
 use super::origin::{Origin, Way};
+use crate::signature::{PATH, program};
 use crate::sys::group;
 
-/// Where programs are looked for; the daemon's own PATH is not handed on.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// After SIGTERM git removes its lock and temporary files; longer than this it is not given.
 const GRACE: Duration = Duration::from_secs(1);
 const STDERR_MAX: usize = 16 << 10;
@@ -185,11 +184,6 @@ async fn tail(mut reader: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     }
     kept.drain(..kept.len().saturating_sub(STDERR_MAX));
     Ok(kept)
-}
-
-/// Where a program of the host is.
-pub(super) fn program(name: &str) -> Option<PathBuf> {
-    PATH.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file())
 }
 
 /// An absolute path lets the standard library use posix_spawn, which does not cost more when the

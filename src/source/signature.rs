@@ -1,19 +1,14 @@
-//! Who signed a commit or tag: ssh signatures, checked with `ssh-keygen` against a list of allowed signers,
-//! by its exit status and never by its words. A good signature by a key outside the list counts as none.
-//! What an unsigned commit may do is the core's.
+//! Who signed a commit or tag: ssh signatures, checked against a list of allowed signers. A good signature
+//! by a key outside the list counts as none. What an unsigned commit may do is the core's.
 
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::io;
 
 use git2::Oid;
 
-use super::child;
 use super::mirror::Mirror;
 use crate::model::commit::{CommitId, RefName};
-use crate::sys::memfile::MemFile;
+use crate::signature::{self, BEGIN};
 
-const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 /// Names that one key may have in the list.
 const PRINCIPALS_MAX: usize = 16;
 
@@ -63,34 +58,14 @@ fn check(signed: &Signed, signers: &str) -> Result<(), String> {
         return Err("it is signed, but not by an ssh key: only those are checked".into());
     }
     let failed = |error: io::Error| format!("its signature could not be checked: {error}");
-    let signature = MemFile::new(&signed.signature).map_err(failed)?;
-    let list = MemFile::new(signers.as_bytes()).map_err(failed)?;
-    let find = ["-Y", "find-principals"].map(Into::into);
-    let (found, names) = keygen(&find, &list.path(), &signature.path(), &[]).map_err(failed)?;
-    if !found {
+    let names = signature::principals(signers, &signed.signature).map_err(failed)?;
+    if names.is_empty() {
         return Err("it is signed by a key that is not among the allowed signers".into());
     }
-    let names = String::from_utf8_lossy(&names).into_owned();
-    for name in names.lines().filter(|name| !name.is_empty()).take(PRINCIPALS_MAX) {
-        let verify = ["-Y", "verify", "-n", "git", "-I", name].map(Into::into);
-        let (good, _) = keygen(&verify, &list.path(), &signature.path(), &signed.payload).map_err(failed)?;
-        if good {
+    for name in names.iter().take(PRINCIPALS_MAX) {
+        if signature::verifies(signers, name, "git", &signed.payload, &signed.signature).map_err(failed)? {
             return Ok(());
         }
     }
     Err("its signature is not good: what was signed is something else, or the key may not sign for git".into())
-}
-
-/// Whether it says yes, and what it prints.
-fn keygen(what: &[String], list: &Path, signature: &Path, input: &[u8]) -> io::Result<(bool, Vec<u8>)> {
-    let program: PathBuf = child::program("ssh-keygen").ok_or(io::ErrorKind::NotFound)?;
-    let mut command = Command::new(program);
-    command.env_clear().env("LC_ALL", "C").args(what).arg("-f").arg(list).arg("-s").arg(signature);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that has seen enough closes its end.
-        let _ = stdin.write_all(input);
-    }
-    let output = child.wait_with_output()?;
-    Ok((output.status.success(), output.stdout))
 }

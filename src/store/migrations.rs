@@ -16,6 +16,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("0008_signed", include_str!("migrations/0008_signed.sql")),
     ("0009_pulled", include_str!("migrations/0009_pulled.sql")),
     ("0010_readers", include_str!("migrations/0010_readers.sql")),
+    ("0011_signed_votes", include_str!("migrations/0011_signed_votes.sql")),
 ];
 
 /// How many there are: the schema that this Shipbell knows.

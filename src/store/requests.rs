@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::model::job::Hash;
 use crate::model::name::{JobKey, PipelineName, RunRef};
-use crate::model::request::{Request, RequestState, Slot, Vote};
+use crate::model::request::{Request, RequestState, Signed, Slot, Vote};
 use crate::store::sql::{Count, Json, Millis, Text, execute, first, limit, rows, upsert};
 
 /// The columns of a state beside its word.
@@ -82,12 +82,15 @@ pub fn put(db: &Connection, request: &Request) -> rusqlite::Result<()> {
 
 /// Adds the votes that are new. One that is there must be the same: the table refuses an update.
 fn put_votes(db: &Connection, request: &Request) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO votes (request, person, place, verdict, at, reason, via) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+    let sql = "INSERT INTO votes (request, person, place, verdict, at, reason, via, key, signature) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
                ON CONFLICT (request, person) DO UPDATE SET verdict = excluded.verdict, place = excluded.place \
                WHERE verdict <> excluded.verdict OR place <> excluded.place OR at <> excluded.at";
     for (place, vote) in (0_u32..).zip(&request.votes) {
-        let at = Millis(vote.at);
-        execute(db, sql, params![Count(request.id), vote.by, place, vote.verdict.word(), at, vote.reason, vote.via])?;
+        let (at, verdict) = (Millis(vote.at), vote.verdict.word());
+        let (key, signature) = vote.signed.as_ref().map(|signed| (&signed.key, &signed.signature)).unzip();
+        let id = Count(request.id);
+        execute(db, sql, params![id, vote.by, place, verdict, at, vote.reason, vote.via, key, signature])?;
     }
     Ok(())
 }
@@ -127,6 +130,10 @@ fn whole(db: &Connection, mut request: Request) -> rusqlite::Result<Request> {
             at: row.get::<_, Millis>("at")?.0,
             reason: row.get("reason")?,
             via: row.get("via")?,
+            signed: match (row.get("key")?, row.get("signature")?) {
+                (Some(key), Some(signature)) => Some(Signed { key, signature }),
+                _ => None,
+            },
         })
     })?;
     request.slots = rows(db, "SELECT * FROM slots WHERE request = ? ORDER BY place", [Count(request.id)], |row| {

@@ -30,7 +30,13 @@ async fn strangers_get_no_log_and_people_do() {
     })
     .await;
     let mut catalog = (*post.context.sources.catalog).clone();
-    let chen = Person { email: "chen@example.org".into(), git: Vec::new(), login: None, roles: Vec::new() };
+    let chen = Person {
+        email: "chen@example.org".into(),
+        git: Vec::new(),
+        login: None,
+        roles: Vec::new(),
+        ssh_keys: Vec::new(),
+    };
     catalog.people.insert(web::person("chen"), chen);
     post.context.sources.catalog = std::sync::Arc::new(catalog);
     let to = |id: u64, to: &str, note: Option<&str>| Letter {

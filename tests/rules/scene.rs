@@ -31,7 +31,8 @@ email = "chen@example.org"
 
 pub struct Scene {
     dir: tempfile::TempDir,
-    settings: String,
+    /// Beside the people in shipbell.toml; `load` takes it in.
+    pub settings: String,
     pub world: World,
     pub now: Timestamp,
     pub runs: BTreeMap<RunRef, Run>,
@@ -389,7 +390,8 @@ impl Scene {
         let request = self.world.request_of(&run).map(|request| request.id);
         let person = (person != "root").then(|| person.parse().unwrap());
         let reason = if verdict == Verdict::Reject { "not on a Monday" } else { "" }.to_owned();
-        self.turn(vec![Event::Voted(Ballot { run, request, person, verdict, reason, via: "mail".into() })]).remove(0)
+        let via = "mail".into();
+        self.turn(vec![Event::Voted(Ballot { run, request, person, verdict, reason, via, signed: None })]).remove(0)
     }
 
     pub fn approve(&mut self, person: &str, name: &str) -> Reply {

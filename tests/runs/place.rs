@@ -112,6 +112,8 @@ impl Place {
             needs: vec![],
             public_url: "http://ci.example".into(),
             late: None,
+            receipts: None,
+            broken_glass: None,
         }
     }
 

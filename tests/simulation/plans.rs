@@ -134,6 +134,7 @@ impl Plan {
                 email: format!("{name}@example.org"),
                 git: Vec::new(),
                 login: None,
+                ssh_keys: Vec::new(),
                 roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             };
             (name.parse().unwrap(), person)

@@ -68,6 +68,7 @@ fn approved(request: &Request, robot: &Robot, by: &str) -> Request {
         at,
         reason: String::new(),
         via: "mail".into(),
+        signed: None,
     };
     Request { state: RequestState::Approved { at, until }, votes: vec![vote], ..request.clone() }
 }

@@ -11,12 +11,11 @@ use shipbell::model::forge::{Delivery, Forge};
 use shipbell::model::job::Hash;
 use shipbell::model::letter::{Letter, LetterKind, LetterState};
 use shipbell::model::name::{JobKey, PipelineName, RunRef};
-use shipbell::model::request::{Brief, Request, RequestState, Slot, Tuple, Verdict, Vote};
+use shipbell::model::request::{Brief, Request, RequestState, Signed, Slot, Tuple, Verdict, Vote};
 use shipbell::model::run::{
     Artifact, Attempt, Cause, Finished, Holds, Outcome, Run, RunState, StepEnd, StepReport, Upstream, Usage,
 };
 use shipbell::model::time::{Seconds, Timestamp};
-
 use shipbell::pipeline::world::World;
 
 /// A text that tempts whoever forgets to quote.
@@ -52,7 +51,8 @@ pub fn finished(outcome: Outcome, at: Timestamp) -> RunState {
 }
 
 pub fn vote(by: &str) -> Vote {
-    Vote { by: by.into(), verdict: Verdict::Approve, at: time(5), reason: TEXT.into(), via: "mail".into() }
+    let signed = (by != "ann").then(|| Signed { key: TEXT.into(), signature: TEXT.into() });
+    Vote { by: by.into(), verdict: Verdict::Approve, at: time(5), reason: TEXT.into(), via: TEXT.into(), signed }
 }
 
 pub fn request(id: u64, run: &Run) -> Request {

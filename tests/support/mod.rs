@@ -5,6 +5,7 @@
 
 pub mod origin;
 pub mod robot;
+pub mod signer;
 
 use std::time::{Duration, Instant};
 

@@ -8,6 +8,19 @@ is_gone() { [ "$(systemctl show -P LoadState "$1")" = not-found ]; }
 swept() { [ ! -e "/var/lib/shipbell/runs/$1/work" ]; }
 nobody_left() { ! pgrep -u shipbell-job >/dev/null && ! pgrep -u shipbell-deploy >/dev/null; }
 
+# Fault 33: root is a job's user only where root says so.
+job_file root <<'JOBS'
+[job.backup]
+manual = true
+user   = "root"
+steps  = "true"
+JOBS
+shipbell check 2>/run/refused && fail "a job file may be root's without a word"
+grep -q 'allow-root = true below \[limits\]' /run/refused || fail "what to do is not said: $(cat /run/refused)"
+echo "ok: a job file that names root is refused, and told what to do"
+printf '[limits]\nallow-root = true\n' >>/etc/shipbell/shipbell.toml
+check "once it is allowed it is good" shipbell check
+
 job_file host <<'JOBS'
 [defaults]
 manual = true

@@ -60,7 +60,7 @@ window = "Mon-Thu 09:00-17:00"
 timezone = "Europe/Berlin"
 "#;
 
-const PEOPLE: &str = r#"
+pub const PEOPLE: &str = r#"
 timezone = "Europe/Berlin"
 [mail]
 from = "Shipbell <shipbell@example.org>"
@@ -126,6 +126,11 @@ impl Answer {
 
 impl House {
     pub async fn new(jobs: &str, now: &str) -> Self {
+        Self::with_people(PEOPLE, jobs, now).await
+    }
+
+    /// The same, with this in shipbell.toml.
+    pub async fn with_people(people: &str, jobs: &str, now: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let dir = tempfile::tempdir().unwrap();
@@ -135,7 +140,7 @@ impl House {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         };
-        write(layout.shipbell_toml(), format!("public-url = \"http://{address}\"\nlisten = \"{address}\"\n{PEOPLE}"));
+        write(layout.shipbell_toml(), format!("public-url = \"http://{address}\"\nlisten = \"{address}\"\n{people}"));
         write(layout.config_dir.join("jobs.d/open-im.toml"), jobs.to_owned());
         let owners = Trust { owners: vec![0, host::effective_uid()] };
         let loaded = config::load(&layout, &owners, &config::last_good::read(&layout.last_good()));

@@ -114,7 +114,14 @@ pub fn request() -> Request {
 }
 
 pub fn vote(by: &str, verdict: Verdict, reason: &str) -> Vote {
-    Vote { by: by.into(), verdict, at: at("2026-11-27T17:10:00Z"), reason: reason.into(), via: "mail".into() }
+    Vote {
+        by: by.into(),
+        verdict,
+        at: at("2026-11-27T17:10:00Z"),
+        reason: reason.into(),
+        via: "mail".into(),
+        signed: None,
+    }
 }
 
 /// How a run ended: outcome, reason, step.

@@ -1,6 +1,6 @@
 //! Requests for approval: who can decide what until when, and what was decided lately.
 
-use crate::model::request::{Request, RequestState};
+use crate::model::request::{BREAK_GLASS, Request, RequestState};
 use crate::model::time::Timestamp;
 use crate::model::view::{ApprovalRow, ApprovalsView, SCHEMA, VoteView};
 
@@ -27,7 +27,7 @@ pub fn approval_row(world: &World, request: &Request, now: Timestamp) -> Approva
     let (decided_at, reason) = decided(&request.state);
     let vote = |vote: &crate::model::request::Vote| VoteView {
         by: vote.by.clone(),
-        verdict: vote.verdict.word().into(),
+        verdict: if vote.broke_glass() { BREAK_GLASS.into() } else { vote.verdict.word().into() },
         at: vote.at,
         reason: vote.reason.clone(),
         via: vote.via.clone(),

@@ -2,8 +2,10 @@
 //! now, the link, until when and who else. Below it: what is in it, what to mind, what was checked.
 
 use crate::model::commit::{CommitId, CommitInfo};
+use crate::model::job::Hash;
 use crate::model::name::{EnvironmentName, RunRef};
 use crate::model::request::{Brief, Request, Slot, Verdict};
+use crate::model::statement;
 use crate::model::time::Timestamp;
 use crate::model::window::Opening;
 use crate::report::message::{Doc, Frame, Mail, commit_line, counted, listed, what};
@@ -25,6 +27,17 @@ pub struct Asked {
     pub checked: Vec<Checked>,
     /// Whether they can also vote on the host.
     pub login: bool,
+    /// Where votes are signed.
+    pub signing: Option<Signing>,
+}
+
+/// What is signed, and with which keys.
+#[derive(Debug, Clone)]
+pub struct Signing {
+    /// As it stands, to the last newline.
+    pub text: String,
+    /// Of the person who is asked.
+    pub keys: Vec<String>,
 }
 
 /// A run that this one stands on.
@@ -59,6 +72,7 @@ pub fn ask(asked: &Asked, frame: &Frame) -> Mail {
     let doc = mind(doc, request, frame);
     let doc = checked(doc, asked, frame);
     let doc = back(doc, asked, frame);
+    let doc = sign(doc, asked, frame);
     let doc = request.tuple.commit.iter().fold(doc, |doc, commit| doc.footer(commit.as_str()));
     let doc = doc.footer(format!(
         "{}  definition {}  request r-{}",
@@ -280,6 +294,29 @@ pub fn middle(value: &str) -> String {
     }
 }
 
+/// Lines of a text beyond which it is shown behind the link only.
+const SIGN_LINES_MAX: usize = 60;
+
+fn sign(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {
+    let Some(signing) = &asked.signing else { return doc };
+    let doc = doc.head("SIGNED VOTES").para(
+        "Your yes is your signature of this text. Sign it where your key is, and paste what comes out behind the link.",
+    );
+    let doc = doc.note(format!("SHA-256 of the text: {}", Hash::of(signing.text.as_bytes())));
+    let doc = if signing.text.lines().count() > SIGN_LINES_MAX {
+        doc.para("It is too long for a mail: the link shows it.")
+    } else {
+        doc.paste("In a shell:", statement::command(&signing.text))
+    };
+    let run = &asked.request.run;
+    doc.when(asked.login, |doc| {
+        doc.command(
+            format!("Or on {}, with your agent forwarded:", frame.host),
+            format!("shipbell approve {run} --sign"),
+        )
+    })
+}
+
 fn back(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {
     let request = &asked.request;
     let doc = doc.head("IF IT GOES WRONG");
@@ -291,7 +328,7 @@ fn back(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {
         _ => doc.para("Nothing goes back by itself: you get a mail, and look."),
     };
     let doc = doc.para("A newer commit does not undo your approval; a newer approval does.");
-    doc.when(asked.login, |doc| {
+    doc.when(asked.login && asked.signing.is_none(), |doc| {
         doc.command(format!("Without the link, on {}:", frame.host), format!("shipbell approve {}", request.run))
     })
 }

@@ -42,6 +42,11 @@ pub fn told(request: &Request, opening: &Opening, frame: &Frame) -> Told {
     let environment = &request.tuple.environment;
     let say = |word, lead: String, more: Vec<String>| Told { word, lead, more, command: None };
     let nothing = || vec!["Nothing to do.".to_owned()];
+    if let (Some(vote), true) = (request.broken_glass(), request.was_let_go()) {
+        let lead = format!("ROOT lets it go to {environment} WITHOUT APPROVAL, since {}.", near(vote.at));
+        let asked = "It was not approved. Neither votes nor the window hold it.".to_owned();
+        return say("Started by root without approval", lead, vec![format!("Reason: {}", vote.reason), asked]);
+    }
     match &request.state {
         RequestState::Open => {
             say("Open", format!("It is not decided yet; votes are taken until {}.", near(request.expires_at)), vec![])

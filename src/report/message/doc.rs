@@ -28,6 +28,8 @@ enum Block {
     Log(Vec<String>),
     /// The words before it, and what to type.
     Command(String, Vec<String>),
+    /// The words before it, and lines of ours in plain ASCII that are pasted as they stand.
+    Paste(String, String),
 }
 
 /// A body in the making.
@@ -106,6 +108,12 @@ impl Doc {
         self.with(Block::Command(before.into(), texts))
     }
 
+    /// Several lines to paste, each of which counts as it stands.
+    #[must_use]
+    pub fn paste(self, before: impl Into<String>, text: impl Into<String>) -> Self {
+        self.with(Block::Paste(before.into(), text.into()))
+    }
+
     #[must_use]
     pub fn footer(mut self, text: impl Into<String>) -> Self {
         self.footer.push(text.into());
@@ -157,6 +165,10 @@ impl Doc {
                     wrap(&mut lines, "", "", before);
                     // Typed or pasted as they stand: never broken.
                     lines.extend(texts.iter().map(|text| safe(text)));
+                }
+                Block::Paste(before, text) => {
+                    wrap(&mut lines, "", "", before);
+                    lines.extend(text.lines().map(str::to_owned));
                 }
             }
         }
@@ -223,6 +235,10 @@ fn block_html(block: &Block) -> String {
         Block::Log(lines) => {
             let lines: Vec<String> = lines.iter().map(|line| display::html(&log_line(line))).collect();
             format!("<pre style=\"{CODE}\">{}</pre>\n", lines.join("\n"))
+        }
+        Block::Paste(before, text) => {
+            let (before, text) = (clean(before), display::html(text));
+            format!("<p style=\"margin-bottom:4px\">{before}</p>\n<pre style=\"{CODE}\">{text}</pre>\n")
         }
         Block::Command(before, texts) => {
             let texts: Vec<String> = texts.iter().map(|text| clean(text)).collect();

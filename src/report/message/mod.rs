@@ -9,7 +9,7 @@ mod runs;
 
 use jiff::tz::TimeZone;
 
-pub use approval::{Asked, Checked, ask, unsatisfiable};
+pub use approval::{Asked, Checked, Signing, ask, unsatisfiable};
 pub use clock::{StaleFacts, fresh, long, stale};
 pub use decided::{Told, decided, told, voters};
 pub use doc::Doc;
