@@ -7,6 +7,7 @@ mod chores;
 mod follow;
 mod logging;
 mod perform;
+mod prune;
 mod reload;
 mod turns;
 

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::model::event::{Event, Refusal, Reply};
 use crate::model::name::PipelineName;
 use crate::model::time::Timestamp;
+use crate::model::view::PruneView;
 use crate::pipeline::world::World;
 
 /// Messages that may wait.
@@ -24,6 +25,12 @@ pub enum Message {
     Poll(PipelineName),
     /// A chore of the daemon's own is due.
     Chore(Chore),
+    /// Take away what has outlived its time, or only say what would go.
+    Prune {
+        by: String,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<PruneView, String>>,
+    },
     Stop,
 }
 
@@ -38,6 +45,8 @@ pub enum Chore {
     Backup,
     /// Let SQLite check the database.
     Check,
+    /// Take away what has outlived its time by `[retention]`.
+    Prune,
 }
 
 /// What a reload came to.
@@ -122,6 +131,13 @@ impl Inbox {
     /// A chore is due.
     pub async fn chore(&self, chore: Chore) {
         let _ = self.0.send(Message::Chore(chore)).await;
+    }
+
+    /// A pass of `[retention]`, or what it would do; `None` when the daemon is stopping.
+    pub async fn prune(&self, by: String, dry_run: bool) -> Option<Result<PruneView, String>> {
+        let (reply, receiver) = oneshot::channel();
+        self.0.send(Message::Prune { by, dry_run, reply }).await.ok()?;
+        receiver.await.ok()
     }
 
     pub async fn stop(&self) {

@@ -12,6 +12,8 @@ const CHORES: &[(&str, Chore)] = &[
     ("37 * * * * *", Chore::Disk),
     ("11 23 3 * * *", Chore::Backup),
     ("11 53 3 * * *", Chore::Check),
+    // After the night's copy of the database.
+    ("11 13 4 * * *", Chore::Prune),
 ];
 
 /// The running chores.

@@ -5,6 +5,8 @@
 mod pulls;
 #[path = "rules/reboot.rs"]
 mod reboot;
+#[path = "rules/retention.rs"]
+mod retention;
 #[path = "rules/scene.rs"]
 mod scene;
 #[path = "rules/signed.rs"]

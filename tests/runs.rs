@@ -9,6 +9,8 @@ mod limits;
 mod nursery;
 #[path = "runs/place.rs"]
 mod place;
+#[path = "runs/removal.rs"]
+mod removal;
 
 use std::time::{Duration, Instant};
 

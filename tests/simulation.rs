@@ -16,6 +16,8 @@ mod git;
 mod launcher;
 #[path = "simulation/plans.rs"]
 mod plans;
+#[path = "simulation/pruning.rs"]
+mod pruning;
 #[path = "simulation/random.rs"]
 mod random;
 #[path = "simulation/robot.rs"]

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use shipbell::model::event::{Change, JournalLine};
+use shipbell::model::retention::{Part, Removal};
 use shipbell::model::run::{Cause, Outcome};
 use shipbell::model::time::Timestamp;
 use shipbell::pipeline::world::World;
@@ -160,7 +161,13 @@ fn what_must_never_be_written_is_refused() {
 
     let mut three = writer::run("app/nightly#3");
     store.commit(&[Change::RunPut(Box::new(three.clone()))]).unwrap();
-    Connection::open(&path).unwrap().execute("DELETE FROM runs WHERE number = 3", []).unwrap();
+    refused(store.commit(&[Change::RunGone { run: three.run.clone() }]), "stays in the history");
+    three.state = writer::finished(Outcome::Skipped, time(100));
+    store.commit(&[Change::RunPut(Box::new(three.clone()))]).unwrap();
+    refused(store.commit(&[Change::RunGone { run: three.run.clone() }]), "stays in the history");
+    let (run, decided_at) = (three.run.clone(), time(200));
+    let removal = Removal { run: run.clone(), part: Part::Run, decided_at, done: None };
+    store.commit(&[Change::RemovalPut(removal), Change::RunGone { run }]).unwrap();
     refused(store.commit(&[Change::RunPut(Box::new(three.clone()))]), "never used again");
     three.run.number = 4;
     store.commit(&[Change::RunPut(Box::new(three.clone()))]).unwrap();

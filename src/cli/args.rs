@@ -204,6 +204,12 @@ pub(super) enum Ask {
         #[arg(long = "as", value_name = "STATE")]
         state: Resolution,
     },
+    /// Take away now what has outlived its time by [retention]
+    Prune {
+        /// Only show what would go, and why the rest stays
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Read shipbell.toml and jobs.d again
     Reload,
     /// How each repository is asked: head, last poll, next, error

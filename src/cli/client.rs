@@ -55,11 +55,33 @@ impl Client {
         read(&text)
     }
 
+    /// The same for what takes its time.
+    pub async fn post_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        patience: Duration,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_string(body).map_err(|error| Failure::other(error.to_string()))?;
+        let text = self.call_within(patience, Method::POST, path, body).await?;
+        read(&text)
+    }
+
     async fn call(&self, method: Method, path: &str, body: String) -> Result<String, Failure> {
-        match tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await {
+        self.call_within(PATIENCE, method, path, body).await
+    }
+
+    async fn call_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<String, Failure> {
+        match tokio::time::timeout(patience, self.exchange(method, path, body)).await {
             Ok(answer) => answer,
             Err(_) => {
-                let text = format!("the daemon took the question and gave no answer in {} s", PATIENCE.as_secs());
+                let text = format!("the daemon took the question and gave no answer in {} s", patience.as_secs());
                 Err(Failure::new(TRY_LATER, format!("{text}\n  what it does: journalctl -u shipbell -n 20")))
             }
         }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::model::name::RunRef;
 use crate::model::run::Outcome;
+use crate::model::time::Timestamp;
 use crate::model::view::LogChunk;
 
 use crate::report::display;
@@ -37,6 +38,10 @@ pub(super) async fn logs(context: &Context, query: &LogsArgs) -> Result<ExitCode
     let mut from = 0;
     loop {
         let chunk = piece(context, &run, attempt, from).await?;
+        if let Some(at) = chunk.removed {
+            gone(context, &run, at)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         if chunk.attempt == 0 {
             printer.end()?;
             return Err(Failure::not_found(format!("{run} has printed nothing: {}", not_begun(&chunk))));
@@ -54,6 +59,12 @@ pub(super) async fn logs(context: &Context, query: &LogsArgs) -> Result<ExitCode
     }
     printer.end()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A log that `[retention]` took away is no error, and not empty either.
+fn gone(context: &Context, run: &RunRef, at: Timestamp) -> Result<(), Failure> {
+    let reader = context.screen.reader(crate::clock::now());
+    context.screen.print(&format!("=== the log of {run} was removed on {} by [retention]\n", reader.dated(at)))
 }
 
 fn not_begun(chunk: &LogChunk) -> String {
@@ -97,6 +108,10 @@ async fn follow(
         if chunk.attempt > printed {
             printed = chunk.attempt;
             say(&format!("{run}: attempt {printed}"));
+        }
+        if let Some(at) = chunk.removed {
+            gone(context, run, at)?;
+            return Ok(chunk.outcome.unwrap_or(Outcome::Succeeded));
         }
         printer.take(&chunk)?;
         let idle = chunk.next == from;

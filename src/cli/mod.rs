@@ -16,6 +16,7 @@ mod listing;
 mod logs;
 mod paint;
 mod pause;
+mod prune;
 mod repos;
 #[cfg(test)]
 mod samples;
@@ -123,6 +124,7 @@ async fn carry_out(context: &Context, command: Ask) -> Result<ExitCode, Failure>
         Ask::BreakGlass { run, message } => sign::break_glass(context, &run, message).await,
         Ask::Reject { run, message } => vote::reject(context, &run, message).await,
         Ask::Resolve { pipeline, environment, state } => act::resolve(context, &pipeline, &environment, state).await,
+        Ask::Prune { dry_run } => prune::prune(context, dry_run).await,
         Ask::Reload => act::reload(context).await,
         Ask::Repos(asked) => repos::repos(context, &asked).await,
         Ask::Poll { pipeline } => act::poll(context, &pipeline).await,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::model::run::{Outcome, StepEnd};
 use crate::model::time::seconds_between;
-use crate::model::view::{RunView, StepView};
+use crate::model::view::{RemovedView, RunView, StepView};
 use crate::report::used::{bytes, compared, used};
 
 use super::Context;
@@ -48,6 +48,7 @@ pub(super) fn render(view: &RunView, screen: &Screen) -> String {
     fact("needs", view.upstream.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     fact("outputs", pairs(&view.outputs));
     fact("left", artifacts(view));
+    fact("gone", removed(view, &reader));
     text.push_str(&facts.render(screen));
     text.push_str(&steps(view, screen));
     let mut after = Table::new(2);
@@ -148,6 +149,15 @@ fn artifacts(view: &RunView) -> String {
     let all: Vec<String> =
         view.artifacts.iter().map(|file| format!("{} ({})", safe_line(&file.path), bytes(file.size))).collect();
     all.join(", ")
+}
+
+/// What went by `[retention]`.
+fn removed(view: &RunView, reader: &Reader) -> String {
+    let one = |gone: &RemovedView| format!("{}, {}", gone.part, reader.exact(gone.at));
+    match view.removed.as_slice() {
+        [] => String::new(),
+        gone => format!("{} (by [retention])", gone.iter().map(one).collect::<Vec<_>>().join("; ")),
+    }
 }
 
 fn steps(view: &RunView, screen: &Screen) -> String {

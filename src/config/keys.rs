@@ -25,6 +25,7 @@ pub enum Place {
     HostLimits,
     Forge,
     Ping,
+    Retention,
 }
 
 /// What becomes of a key.
@@ -94,6 +95,9 @@ fn keys(place: Place) -> &'static [Key] {
             ("totp", NotYet(BY_KEY)),
         ],
         Place::HostLimits => &[("slots", Works), ("disk-floor", Works), ("allow-root", Works)],
+        Place::Retention => {
+            &[("runs", Works), ("logs", Works), ("artifacts", Works), ("mirrors", Works), ("keep", Works)]
+        }
         Place::Ping => &[("start", Works), ("success", Works), ("failure", Works)],
         Place::Forge => &[("url", Works), ("webhook-credential", Works), ("credential", Works)],
     }
@@ -137,7 +141,7 @@ const SETTINGS: &[Key] = &[
     ("pools", Works),
     ("limits", Works),
     ("defaults", Works),
-    ("retention", NotYet("history and logs are kept")),
+    ("retention", Works),
     ("github", Works),
     ("gitlab", Works),
     ("gitea", Works),
@@ -292,7 +296,10 @@ fn unknown(entry: &Entry, table: &Table, place: Place, first_header: Option<&Tab
 /// Where a key that is right elsewhere belongs.
 fn home_of(name: &str, here: Place, first_header: Option<&Table>) -> Option<String> {
     let has = |place: Place| place != here && works_in(place).any(|key| key == name);
-    let in_settings = matches!(here, Place::Settings | Place::Mail | Place::Person | Place::HostLimits | Place::Forge);
+    let in_settings = matches!(
+        here,
+        Place::Settings | Place::Mail | Place::Person | Place::HostLimits | Place::Forge | Place::Retention
+    );
     if in_settings {
         return match name {
             _ if has(Place::Settings) && here != Place::Settings => Some(match first_header {
@@ -303,6 +310,7 @@ fn home_of(name: &str, here: Place, first_header: Option<&Table>) -> Option<Stri
             }),
             _ if has(Place::Mail) => Some("this is a key of [mail]".into()),
             _ if has(Place::HostLimits) => Some("this is a key of [limits]".into()),
+            _ if has(Place::Retention) => Some("this is a key of [retention]".into()),
             _ if has(Place::Person) => Some("this is a key of [person.NAME]".into()),
             _ if has(Place::Forge) => Some("this is a key of [github], [gitlab] or [gitea]".into()),
             "job" | "repo" | "init" => Some("this belongs in a job file, jobs.d/NAME.toml".into()),

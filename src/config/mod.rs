@@ -17,6 +17,7 @@ mod load;
 mod loader;
 mod people;
 mod resolve;
+mod retention;
 mod safe;
 mod settings;
 mod steps;

@@ -9,6 +9,7 @@ use crate::config::job;
 use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake, Source};
 use crate::config::people;
+use crate::config::retention;
 use crate::config::tree::{self, Data, Entry, Table};
 use crate::model::catalog::{Catalog, Mail, MailTls, Person, Settings, Transport};
 use crate::model::forge::{Forge, ForgeSettings};
@@ -92,6 +93,9 @@ fn read_table(table: &Table, shared: &mut Shared, f: &Findings) {
         if let Some(allowed) = table.get("allow-root").and_then(|entry| entry.flag(f)) {
             shared.settings.allow_root = allowed;
         }
+    }
+    if let Some(kept) = get("retention").and_then(|entry| retention::read(entry, first_header, f)) {
+        shared.settings.retention = kept;
     }
     if let Some(table) = get("pools").and_then(|entry| entry.table("[pools]", f)) {
         for pool in &table.entries {

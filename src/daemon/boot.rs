@@ -67,8 +67,7 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
         site: site(&catalog.settings, &address, &layout),
         sites: poller.sites().clone(),
     };
-    tokio::spawn(http::serve_pages(pages, app.clone(), until(stopped.clone())));
-    tokio::spawn(http::serve_control(control, app, until(stopped)));
+    serve(pages, control, app, stopped);
     signals(&inbox)?;
     let chores = chores(&inbox).await;
     info!("pages and approval links on http://{address}, commands on {}", layout.control_socket().display());
@@ -91,6 +90,7 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
         broken,
         address,
         stop,
+        pruning: Arc::default(),
         backlog: Vec::new(),
         _lock: lock,
         _chores: chores,
@@ -228,6 +228,11 @@ async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener, UnixListe
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
     std::fs::set_permissions(&path, mode).map_err(Failure::io(format!("cannot set the mode of {}", path.display())))?;
     Ok((pages, control))
+}
+
+fn serve(pages: TcpListener, control: UnixListener, app: http::App, stopped: watch::Receiver<bool>) {
+    tokio::spawn(http::serve_pages(pages, app.clone(), until(stopped.clone())));
+    tokio::spawn(http::serve_control(control, app, until(stopped)));
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

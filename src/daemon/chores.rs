@@ -21,6 +21,7 @@ impl Daemon {
             Chore::Disk => self.look_at_disk(),
             Chore::Backup => self.backup(),
             Chore::Check => self.check(),
+            Chore::Prune => self.prune("shipbell".into(), false, None),
         }
     }
 

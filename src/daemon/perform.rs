@@ -34,6 +34,7 @@ impl Daemon {
                 Action::Ask(question) => self.compare(question),
                 Action::Send { letter } => self.send(letter),
                 Action::FindAuthors { letter } => self.find_authors(letter),
+                Action::Remove { parts } => self.remove(parts),
             }
         }
     }

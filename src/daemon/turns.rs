@@ -58,6 +58,8 @@ pub(super) struct Daemon {
     /// Where the pages are.
     pub address: String,
     pub stop: watch::Sender<bool>,
+    /// Held by a pass of `[retention]`.
+    pub pruning: Arc<tokio::sync::Mutex<()>>,
     /// Events whose turn could not be written.
     pub backlog: Vec<Event>,
     pub _lock: Lock,
@@ -122,6 +124,7 @@ impl Daemon {
                     self.chore(chore);
                     events.push((Event::Tick, None));
                 }
+                Message::Prune { by, dry_run, reply } => self.prune(by, dry_run, Some(reply)),
                 Message::Stop => return Ok(None),
             }
             next = if events.len() < BATCH { self.messages.ready() } else { None };

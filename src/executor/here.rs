@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
 use super::spent::{self, Glass};
-use super::{StartError, Status, order, secrets, votes};
+use super::{StartError, Status, order, removal, secrets, votes};
 use crate::clock;
 use crate::launch::local::Local;
 use crate::launch::systemd::{Places, Systemd};
@@ -20,13 +20,14 @@ use crate::model::catalog::{Catalog, Person};
 use crate::model::commit::RefName;
 use crate::model::job::{Definition, Hash};
 use crate::model::name::{PersonName, RunRef};
+use crate::model::retention::Part;
 use crate::model::ticket::{Evidence, LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
 use crate::run::{logfile, user};
 use crate::sys::lock::Lock;
 use crate::sys::{files, host};
 
 /// A ticket is not larger.
-const TICKET_MAX: u64 = 16 << 20;
+pub(super) const TICKET_MAX: u64 = 16 << 20;
 
 /// Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -351,6 +352,21 @@ impl Here {
         }
         self.inner.launcher.ack(&dir, run, attempt)?;
         logfile::compress(&dir)
+    }
+}
+
+impl Here {
+    /// Takes a part of what a finished run left away.
+    ///
+    /// # Errors
+    /// If the run is not over, or something cannot be removed.
+    pub fn remove(&self, run: &RunRef, part: Part) -> io::Result<u64> {
+        removal::remove(self, run, part)
+    }
+
+    /// Nothing is left of an attempt but its directory.
+    pub(super) fn is_let_go(&self, run: &RunRef, attempt: u32) -> io::Result<bool> {
+        self.inner.launcher.is_let_go(&self.dir(run, attempt), run, attempt)
     }
 }
 

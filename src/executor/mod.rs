@@ -8,6 +8,8 @@ mod here;
 mod order;
 /// It in a process of its own, asked over a socket.
 mod remote;
+/// What runs left, taken away.
+mod removal;
 /// What runs need and nobody else may read.
 mod secrets;
 /// That process: who may ask, and how much at once.
@@ -28,7 +30,8 @@ use crate::launch::evidence;
 use crate::model::catalog::Person;
 use crate::model::job::{Definition, Hash};
 use crate::model::name::{PersonName, RunRef};
-use crate::model::ticket::{FactLine, StartOrder};
+use crate::model::retention::Part;
+use crate::model::ticket::{FactLine, StartOrder, TICKET, Ticket};
 use crate::run::logfile;
 
 pub use crate::launch::Status;
@@ -224,6 +227,35 @@ impl Executor {
             Side::Here(here) => here.ack(run, attempt),
             Side::Apart(remote) => remote.ack(run, attempt),
         }
+    }
+
+    /// Takes a part of what a finished run left away; gives the bytes that the disk gets back.
+    ///
+    /// # Errors
+    /// If the run is not over, or something cannot be removed.
+    pub fn remove(&self, run: &RunRef, part: Part) -> io::Result<u64> {
+        match &self.side {
+            Side::Here(here) => here.remove(run, part),
+            Side::Apart(remote) => remote.remove(run, part),
+        }
+    }
+
+    /// The mirror that an attempt borrows objects of, by its ticket.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn mirror_of(&self, run: &RunRef, attempt: u32) -> io::Result<Option<PathBuf>> {
+        let text = evidence::read_small(&self.dir(run, attempt), TICKET, here::TICKET_MAX)?;
+        let ticket: Ticket = serde_json::from_str(&text)?;
+        Ok(ticket.order.mirror)
+    }
+
+    /// What taking it away would give back.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn measure(&self, run: &RunRef, part: Part) -> io::Result<u64> {
+        removal::measure(&self.runs, run, part)
     }
 
     /// Facts from an offset of `events.jsonl` on, and the offset to go on from. Complete lines only, a

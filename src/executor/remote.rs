@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::wire::{self, ANSWER_MAX, Answer, QUESTION_MAX, Question, VERSION, Verb};
 use super::{Glass, StartError, Status};
 use crate::model::name::RunRef;
+use crate::model::retention::Part;
 use crate::model::ticket::StartOrder;
 
 /// systemd has as long to answer the executor; then there is trouble.
@@ -59,6 +60,13 @@ impl Remote {
 
     pub fn ack(&self, run: &RunRef, attempt: u32) -> io::Result<()> {
         self.done(Verb::Ack { run: run.clone(), attempt })
+    }
+
+    pub fn remove(&self, run: &RunRef, part: Part) -> io::Result<u64> {
+        match self.ask(Verb::Remove { run: run.clone(), part })? {
+            Answer::Removed { bytes } => Ok(bytes),
+            other => Err(strange(&other)),
+        }
     }
 
     pub fn reload(&self) -> io::Result<()> {

@@ -142,6 +142,13 @@ impl Server {
                 warn!("BREAK-GLASS refused: {who} is not root and wanted {} to go without votes", glass.run);
                 Answer::Refused { why: format!("only root may let a deployment go without votes, and you are {who}") }
             }
+            Verb::Remove { run, part } => match self.here.remove(&run, part) {
+                Ok(bytes) => Answer::Removed { bytes },
+                Err(error) => {
+                    warn!("{part} of {run} stays: {error}");
+                    failed(&error)
+                }
+            },
             Verb::Reload => (self.reload)().map_or_else(|why| Answer::Failed { why, busy: false }, |()| Answer::Done),
         }
     }

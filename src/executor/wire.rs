@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Glass;
 use crate::launch::Status;
 use crate::model::name::RunRef;
+use crate::model::retention::Part;
 use crate::model::ticket::StartOrder;
 
 /// Spoken by both sides; another one is refused.
@@ -47,6 +48,10 @@ pub enum Verb {
         run: RunRef,
         attempt: u32,
     },
+    Remove {
+        run: RunRef,
+        part: Part,
+    },
     Reload,
     /// Only from root.
     BreakGlass {
@@ -70,6 +75,10 @@ pub enum Answer {
     },
     Status {
         status: Status,
+    },
+    /// The disk has so many bytes more.
+    Removed {
+        bytes: u64,
     },
     Attempts {
         attempts: Vec<(RunRef, u32)>,

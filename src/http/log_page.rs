@@ -8,10 +8,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use crate::http::Web;
 use crate::http::run_page::{load, named};
 use crate::http::show::{self, Badge, Trouble, blocking, cell, page};
+use crate::http::{Web, removed};
 use crate::model::name::RunRef;
+use crate::model::retention::Part as Piece;
 use crate::model::run::{Run, StepReport};
 use crate::report::display;
 use crate::report::facts::{ReadLog, read_span};
@@ -42,6 +43,8 @@ struct LogPage {
     badge: Badge,
     attempt: u32,
     parts: Vec<Part>,
+    /// Why there is none any more.
+    removed: Option<String>,
 }
 
 /// The output of one step.
@@ -67,6 +70,13 @@ pub async fn show(
     if attempt > run.attempt {
         return Err(Trouble::NotFound);
     }
+    if let Some(at) = removed::when(&stored.removals, Piece::Log) {
+        let told = removed::told(&format!("the log of {}", run.run), at, Piece::Log);
+        return match asked.raw {
+            Some(_) => Err(Trouble::Gone(told)),
+            None => Ok(page(StatusCode::OK, &of_page(&web, run, attempt, Vec::new(), Some(told)))),
+        };
+    }
     if asked.raw.is_some() {
         return raw(&web, &run.run, attempt, asked.from.unwrap_or(0)).await;
     }
@@ -78,10 +88,10 @@ pub async fn show(
     };
     let (read_log, of) = (web.app.read_log.clone(), run.run.clone());
     let parts = blocking(move || Ok(parts(&read_log, &of, attempt, &steps))).await?;
-    Ok(page(StatusCode::OK, &of_page(&web, run, attempt, parts)))
+    Ok(page(StatusCode::OK, &of_page(&web, run, attempt, parts, None)))
 }
 
-fn of_page(web: &Web, run: Run, attempt: u32, parts: Vec<Part>) -> LogPage {
+fn of_page(web: &Web, run: Run, attempt: u32, parts: Vec<Part>, removed: Option<String>) -> LogPage {
     LogPage {
         host: web.app.site.host.clone(),
         refresh: if run.is_running() { BUSY } else { 0 },
@@ -89,6 +99,7 @@ fn of_page(web: &Web, run: Run, attempt: u32, parts: Vec<Part>) -> LogPage {
         run: run.run,
         attempt,
         parts,
+        removed,
     }
 }
 

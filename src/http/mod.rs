@@ -9,6 +9,8 @@ pub mod doctor;
 mod guard;
 pub mod hooks;
 mod log_page;
+mod prune;
+mod removed;
 mod repos;
 mod rows;
 mod run_page;

@@ -8,14 +8,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::http::show::{self, Badge, Times, Trouble, blocking, cell, commit, page};
-use crate::http::{Web, views};
+use crate::http::{Web, removed, views};
 use crate::model::commit::CommitInfo;
 use crate::model::job::Definition;
 use crate::model::name::RunRef;
 use crate::model::request::Request;
+use crate::model::retention::{Part, Removal};
 use crate::model::run::{Attempt, Run, RunState, StepEnd, StepReport};
 use crate::model::time::{Seconds, Timestamp, seconds_between};
-use crate::model::view::RunView;
+use crate::model::view::{RemovedView, RunView};
 use crate::report::{display, used, when};
 use crate::store::{Reader, StoreError};
 
@@ -47,6 +48,7 @@ pub struct Stored {
     pub requests: Vec<Request>,
     pub commit: Option<CommitInfo>,
     pub usual: Option<Seconds>,
+    pub removals: Vec<Removal>,
 }
 
 struct StepRow {
@@ -67,8 +69,15 @@ pub fn named(path: Result<Path<(String, String, String)>, PathRejection>) -> Res
 
 /// Reads a run; with what the World knows of it, which is never older.
 pub async fn load(web: &Web, wanted: RunRef) -> Result<(Run, Stored), Trouble> {
-    let reader = web.app.reader.clone();
-    blocking(move || read(&reader, &wanted)).await?.ok_or(Trouble::NotFound)
+    let (reader, of) = (web.app.reader.clone(), wanted.clone());
+    let found = blocking(move || {
+        let found = read(&reader, &wanted)?;
+        Ok(found.ok_or(reader.removals(&wanted)?))
+    });
+    found.await?.map_err(|removals| match removed::when(&removals, Part::Run) {
+        Some(at) => Trouble::Gone(removed::told(&of.to_string(), at, Part::Run)),
+        None => Trouble::NotFound,
+    })
 }
 
 fn read(reader: &Reader, wanted: &RunRef) -> Result<Option<(Run, Stored)>, StoreError> {
@@ -82,6 +91,7 @@ fn read(reader: &Reader, wanted: &RunRef) -> Result<Option<(Run, Stored)>, Store
         steps: reader.steps(wanted, run.attempt)?,
         requests: reader.requests_of(wanted)?,
         usual: reader.usual(&wanted.job)?,
+        removals: reader.removals(wanted)?,
         commit,
     };
     Ok(Some((run, stored)))
@@ -216,6 +226,12 @@ impl RunPage {
                 format!("{} ({} bytes, sha256 {})", cell(&artifact.path), artifact.size, artifact.sha256.short())
             })
             .collect()
+    }
+
+    /// What went of it by `[retention]`.
+    fn removed(&self) -> Vec<String> {
+        let line = |gone: &RemovedView| format!("Its {}: removed {}", gone.part, self.times.near(&gone.at));
+        self.view.removed.iter().map(line).collect()
     }
 
     fn vote_lines(&self, request: &Request) -> Vec<String> {

@@ -64,6 +64,8 @@ pub fn not_found() -> Response {
 #[derive(Debug)]
 pub enum Trouble {
     NotFound,
+    /// It was there; what became of it.
+    Gone(String),
     Stopping,
     Store(String),
 }
@@ -89,6 +91,7 @@ impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         match self {
             Self::NotFound => not_found(),
+            Self::Gone(what) => say(StatusCode::GONE, "Removed", &[&what]),
             Self::Stopping => say(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Shipbell is stopping",

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::model::name::{JobKey, PipelineName, RunRef};
 use crate::model::request::Request;
+use crate::model::retention::{Part, Removal};
 use crate::model::run::{Outcome, Run, StepReport};
 use crate::model::time::{Seconds, Timestamp, seconds_between};
 use crate::model::view::{
@@ -19,7 +20,7 @@ use crate::report::display;
 use crate::report::facts::read_span;
 use crate::store::{Reader, RunFilter, StoreError};
 
-use super::{App, rows};
+use super::{App, removed, rows};
 
 /// Lines of a failed run's log that are shown with it, and the bytes they are taken from.
 const TAIL_LINES: usize = 12;
@@ -175,9 +176,13 @@ async fn scope_is_known(app: &App, scope: &Scope) -> Result<(), ViewError> {
 /// If there is no such run or the database cannot be read.
 pub async fn stored_run(app: &App, name: &RunRef) -> Result<Run, ViewError> {
     let wanted = name.clone();
-    let found = read(app, move |reader| reader.run(&wanted)).await?;
-    found.ok_or_else(|| {
-        ViewError::NotFound(format!("there is no run {name}\n  its runs: shipbell history {}", name.job))
+    let found = read(app, move |reader| Ok((reader.run(&wanted)?, reader.removals(&wanted)?))).await?;
+    found.0.ok_or_else(|| {
+        let what = match removed::when(&found.1, Part::Run) {
+            Some(at) => removed::told(&name.to_string(), at, Part::Run),
+            None => format!("there is no run {name}"),
+        };
+        ViewError::NotFound(format!("{what}\n  its runs: shipbell history {}", name.job))
     })
 }
 
@@ -194,6 +199,7 @@ struct Facts {
     /// Runs of the same commit.
     others: Vec<Run>,
     journal: Vec<crate::model::event::JournalLine>,
+    removals: Vec<Removal>,
 }
 
 fn facts(reader: &Reader, run: Run) -> Result<Facts, StoreError> {
@@ -221,6 +227,7 @@ fn facts(reader: &Reader, run: Run) -> Result<Facts, StoreError> {
         last_good: if bad { reader.last_success_before(&name.job, name.number)? } else { None },
         others,
         journal: reader.journal(Some(&name.to_string()), 50)?,
+        removals: reader.removals(name)?,
         run,
     })
 }
@@ -266,6 +273,7 @@ fn run_view(world: &World, facts: &Facts, tail: Vec<String>, page: String, now: 
         then: then(world, facts, &row, now),
         last_good: facts.last_good.as_ref().map(|run| view::run_row(world, run, None, None, now)),
         tail,
+        removed: removed::views(&facts.removals),
         journal: facts.journal.iter().map(line).collect(),
         row,
     }
@@ -316,6 +324,7 @@ fn then(world: &World, facts: &Facts, row: &RunRow, now: Timestamp) -> Vec<Strin
 async fn tail(app: &App, facts: &Facts) -> Vec<String> {
     let bad = |step: &&StepReport| step.ended.as_ref().is_some_and(|end| !end.good());
     let told = facts.run.outcome().is_some_and(|outcome| outcome != Outcome::Succeeded);
+    let told = told && removed::when(&facts.removals, Part::Log).is_none();
     let Some(step) = facts.steps.iter().find(bad).filter(|_| told) else { return Vec::new() };
     let to = step.log_to.unwrap_or(step.log_from);
     let from = to.saturating_sub(TAIL_BYTES).max(step.log_from);
@@ -343,6 +352,11 @@ async fn log_bytes(app: &App, run: &RunRef, attempt: u32, from: u64, max: u64) -
 /// # Errors
 /// If there is no such run or attempt, or it cannot be read.
 pub async fn log(app: &App, name: &RunRef, attempt: Option<u32>, from: u64, max: u64) -> Result<LogChunk, ViewError> {
+    let wanted = name.clone();
+    let (known, removals) = read(app, move |reader| Ok((reader.run(&wanted)?, reader.removals(&wanted)?))).await?;
+    if let Some(at) = removed::when(&removals, Part::Log) {
+        return Ok(removed::log(name, known.as_ref(), at));
+    }
     // The state is read before the bytes: if the attempt was over by then, its log is whole.
     let run = stored_run(app, name).await?;
     let asked = run.clone();
@@ -363,6 +377,7 @@ pub async fn log(app: &App, name: &RunRef, attempt: Option<u32>, from: u64, max:
         over,
         outcome: run.outcome(),
         waits: waits.clone(),
+        removed: None,
     };
     // An attempt without a log yet is about to begin.
     let from = from.min(OFFSET_MAX);

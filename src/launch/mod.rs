@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::job::{Definition, Sandbox};
 use crate::model::name::RunRef;
-use crate::model::ticket::{Evidence, StartOrder, Ticket};
+use crate::model::ticket::{Evidence, OUT, StartOrder, Ticket, WORK};
 use crate::run;
 
 use local::Local;
@@ -105,6 +105,20 @@ impl Launcher {
         match self {
             Self::Local(_) => run::sweep(dir),
             Self::Systemd(systemd) => systemd.ack(dir, run, attempt),
+        }
+    }
+
+    /// Whether nothing is left of an attempt that is over but its directory, and there nothing of its steps.
+    ///
+    /// # Errors
+    /// If it cannot be found out.
+    pub fn is_let_go(&self, dir: &Path, run: &RunRef, attempt: u32) -> io::Result<bool> {
+        if dir.join(WORK).try_exists()? || dir.join(OUT).try_exists()? {
+            return Ok(false);
+        }
+        match self {
+            Self::Local(_) => Ok(true),
+            Self::Systemd(systemd) => systemd.is_forgotten(run, attempt),
         }
     }
 

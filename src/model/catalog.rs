@@ -11,6 +11,7 @@ use crate::model::forge::Forges;
 use crate::model::job::{Definition, EnvironmentPolicy, Hash, RefFilter};
 use crate::model::letter::PingAt;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName};
+use crate::model::retention::Retention;
 use crate::model::time::Seconds;
 
 /// All that the configuration says now.
@@ -267,6 +268,7 @@ pub struct Settings {
     pub allow_root: bool,
     /// Places of declared pools; an undeclared one has one.
     pub pools: BTreeMap<String, u32>,
+    pub retention: Retention,
 }
 
 impl Settings {
@@ -294,6 +296,7 @@ impl Default for Settings {
             disk_floor: 256 << 20,
             allow_root: false,
             pools: BTreeMap::new(),
+            retention: Retention::default(),
         }
     }
 }

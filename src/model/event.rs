@@ -17,6 +17,7 @@ use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineN
 use crate::model::pause::{Pause, Scope};
 use crate::model::pulse::Pulse;
 use crate::model::request::{Request, Signed, Verdict};
+use crate::model::retention::{Part, Past, Removal, Tally};
 use crate::model::run::{Attempt, Outcome, Run, StepReport, Upstream};
 use crate::model::ticket::{Evidence, FactLine, StartOrder};
 use crate::model::time::Timestamp;
@@ -112,6 +113,17 @@ pub enum Event {
         letter: u64,
         authors: Result<Authors, String>,
     },
+    /// What the history has of old runs: what of it may go is judged.
+    Aged(Box<Past>),
+    /// What became of what was to go.
+    Removed {
+        gone: Vec<(RunRef, Part, Result<u64, String>)>,
+    },
+    /// A pass of `[retention]` is over.
+    Pruned {
+        tally: Tally,
+        by: String,
+    },
     /// Free bytes of the state directory.
     DiskSeen {
         free: u64,
@@ -204,6 +216,11 @@ pub enum Change {
         scope: Scope,
     },
     LetterPut(Letter),
+    RemovalPut(Removal),
+    /// The row of a finished run, with its attempts and steps, leaves the history.
+    RunGone {
+        run: RunRef,
+    },
     /// A line of the journal: who did what to what, and why.
     Journal(JournalLine),
 }
@@ -301,6 +318,10 @@ pub enum Action {
     /// Find out who wrote the commits since the last success before the run of this letter.
     FindAuthors {
         letter: u64,
+    },
+    /// Take away what runs left.
+    Remove {
+        parts: Vec<(RunRef, Part)>,
     },
 }
 

@@ -15,6 +15,7 @@ pub mod name;
 pub mod pause;
 pub mod pulse;
 pub mod request;
+pub mod retention;
 pub mod run;
 pub mod schedule;
 pub mod secret;

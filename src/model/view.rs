@@ -4,6 +4,7 @@
 //! are as strangers wrote them: make them safe at the edge. Builders are in `pipeline::view`.
 
 mod doctor;
+mod prune;
 mod repos;
 mod times;
 
@@ -18,6 +19,7 @@ use crate::model::run::{Artifact, Attempt, Cause, Outcome, StepEnd, UsualUsage};
 use crate::model::time::{Seconds, Timestamp};
 
 pub use doctor::{CheckView, DoctorView, Standing};
+pub use prune::{GoesRow, MirrorRow, PruneOrder, PruneView, RemovedView, StaysRow};
 pub use repos::{RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState, TrialStep};
 pub use times::{
     BackfillOrder, BackfillView, CollisionView, DayView, DueState, DueView, FactView, ForecastJob, ForecastView,
@@ -233,6 +235,9 @@ pub struct RunView {
     pub last_good: Option<RunRow>,
     /// Of a failed run: the last lines of its log, safe to print.
     pub tail: Vec<String>,
+    /// What went of it by `[retention]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedView>,
     pub journal: Vec<JournalView>,
 }
 
@@ -359,6 +364,9 @@ pub struct LogChunk {
     pub outcome: Option<Outcome>,
     /// What a queued run waits for.
     pub waits: Option<String>,
+    /// When it was removed by `[retention]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Timestamp>,
 }
 
 /// The answer to something that was asked for.

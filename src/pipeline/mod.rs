@@ -17,6 +17,7 @@ pub mod pause;
 pub mod promote;
 pub mod pulse;
 pub mod requests;
+pub mod retention;
 pub mod scratch;
 pub mod sight;
 pub mod telling;
@@ -95,6 +96,9 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::LetterSent { letter } => outbox::sent(draft, *letter),
         Event::LetterFailed { letter, why, for_good, again } => outbox::failed(draft, *letter, why, *for_good, *again),
         Event::AuthorsFound { letter, authors } => committers::found(draft, *letter, authors),
+        Event::Aged(past) => retention::aged(draft, past),
+        Event::Removed { gone } => retention::removed(draft, gone),
+        Event::Pruned { tally, by } => retention::pruned(draft, tally, by),
         Event::DiskSeen { free } => draft.world.scratch.disk_free = Some(*free),
     }
     Reply::Done
@@ -140,6 +144,7 @@ pub fn plan(draft: &mut Draft<'_>) -> Option<Timestamp> {
     admit::watch_running(draft);
     pulse::plan(draft);
     let letters = outbox::plan(draft);
+    retention::plan(draft);
     let scratch = &draft.world.scratch;
     let agendas = [
         scratch.wakes.first(),

@@ -10,6 +10,7 @@ use crate::model::commit::{CommitId, Comparison, Question};
 use crate::model::event::Change;
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::pause::Scope;
+use crate::model::retention::Part;
 use crate::model::run::{Run, StepReport};
 use crate::model::time::Timestamp;
 use crate::pipeline::agenda::Agenda;
@@ -26,6 +27,10 @@ pub struct Scratch {
     pub stopping: BTreeSet<(RunRef, u32)>,
     /// Attempts that this daemon has started or examined itself.
     pub known: BTreeSet<(RunRef, u32)>,
+    /// What is being removed.
+    pub removing: BTreeSet<(RunRef, Part)>,
+    /// What could not be removed; tried again with the next pass of `[retention]`.
+    pub unremovable: BTreeSet<(RunRef, Part)>,
     pub disk_free: Option<u64>,
     /// Steps of running attempts as their facts told them; told again after a restart.
     pub steps: BTreeMap<(RunRef, u32, u32), StepReport>,
@@ -72,6 +77,8 @@ impl Scratch {
         Self {
             asked: self.asked.clone(),
             sending: self.sending.clone(),
+            removing: self.removing.clone(),
+            unremovable: self.unremovable.clone(),
             stopping: self.stopping.clone(),
             known: self.known.clone(),
             steps: self.steps.clone(),
@@ -163,6 +170,8 @@ impl Scratch {
             | Change::StepPut(_)
             | Change::DeliveryPut(_)
             | Change::LetterPut(_)
+            | Change::RemovalPut(_)
+            | Change::RunGone { .. }
             | Change::Journal(_) => {}
         }
     }

@@ -15,6 +15,7 @@ use crate::model::name::{EnvironmentName, JobKey, JobName, PipelineName, RunRef}
 use crate::model::pause::{Pause, Scope};
 use crate::model::pulse::Pulse;
 use crate::model::request::{Request, RequestState};
+use crate::model::retention::{Part, Removal};
 use crate::model::run::Run;
 use crate::model::time::Timestamp;
 
@@ -42,6 +43,8 @@ pub struct World {
     pub pulses: BTreeMap<JobKey, Pulse>,
     /// What is paused; a pause whose end has come may still be among them.
     pub pauses: BTreeMap<Scope, Pause>,
+    /// What is about to be removed.
+    pub removals: BTreeMap<(RunRef, Part), Removal>,
     pub scratch: Scratch,
 }
 
@@ -89,6 +92,7 @@ impl PartialEq for World {
             && self.cursors == other.cursors
             && self.pulses == other.pulses
             && self.pauses == other.pauses
+            && self.removals == other.removals
     }
 }
 
@@ -237,6 +241,13 @@ impl World {
             Change::PauseOver { scope } => {
                 self.pauses.remove(scope);
             }
+            Change::RemovalPut(removal) => {
+                let key = (removal.run.clone(), removal.part);
+                match removal.done {
+                    None => drop(self.removals.insert(key, removal.clone())),
+                    Some(_) => drop(self.removals.remove(&key)),
+                }
+            }
             Change::RunPut(run) => {
                 let last = self.numbers.entry(run.run.job.clone()).or_default();
                 *last = (*last).max(run.run.number);
@@ -246,7 +257,11 @@ impl World {
                 self.last_request = self.last_request.max(request.id);
                 self.live_of(&request.run.job.pipeline).absorb_request(request);
             }
-            Change::AttemptPut(_) | Change::StepPut(_) | Change::DeliveryPut(_) | Change::Journal(_) => {}
+            Change::AttemptPut(_)
+            | Change::StepPut(_)
+            | Change::DeliveryPut(_)
+            | Change::RunGone { .. }
+            | Change::Journal(_) => {}
             Change::PipelineSeen { .. }
             | Change::PollProblem { .. }
             | Change::SightingPut(_)
@@ -324,6 +339,8 @@ fn pipeline_of(change: &Change) -> Option<&PipelineName> {
         | Change::StepPut(_)
         | Change::DeliveryPut(_)
         | Change::LetterPut(_)
+        | Change::RemovalPut(_)
+        | Change::RunGone { .. }
         | Change::Journal(_) => None,
     }
 }

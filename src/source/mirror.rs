@@ -51,6 +51,10 @@ impl Mirrors {
         Ok(Self { dir: dir.canonicalize()?.into(), key: key.into() })
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the mirror of a repository is or will be.
     #[must_use]
     pub fn path(&self, at: &Address) -> PathBuf {

@@ -13,6 +13,7 @@ mod mirror;
 mod origin;
 mod poll;
 mod poller;
+mod prune;
 mod pulls;
 mod remote;
 mod remotes;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use crate::model::name::{JobKey, PipelineName};
 use crate::pipeline::world::{Live, SIGHTINGS_MAX, World};
 use crate::store::sql::{Count, rows};
-use crate::store::{environments, letters, requests, runs, schedules, sources};
+use crate::store::{environments, letters, removals, requests, runs, schedules, sources};
 
 /// All that is live, without the catalog.
 pub fn world(db: &Connection, nonce: String) -> rusqlite::Result<World> {
@@ -26,6 +26,7 @@ pub fn world(db: &Connection, nonce: String) -> rusqlite::Result<World> {
     world.cursors = schedules::cursors(db)?.into_iter().map(|cursor| (cursor.job.clone(), cursor)).collect();
     world.pulses = schedules::pulses(db)?.into_iter().map(|pulse| (pulse.job.clone(), pulse)).collect();
     world.pauses = schedules::pauses(db)?.into_iter().map(|pause| (pause.scope.clone(), pause)).collect();
+    world.removals = removals::open(db)?.into_iter().map(|one| ((one.run.clone(), one.part), one)).collect();
     Ok(world)
 }
 

@@ -17,6 +17,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("0009_pulled", include_str!("migrations/0009_pulled.sql")),
     ("0010_readers", include_str!("migrations/0010_readers.sql")),
     ("0011_signed_votes", include_str!("migrations/0011_signed_votes.sql")),
+    ("0012_retention", include_str!("migrations/0012_retention.sql")),
 ];
 
 /// How many there are: the schema that this Shipbell knows.

@@ -11,6 +11,7 @@ mod load;
 pub mod migrations;
 mod open;
 mod reader;
+mod removals;
 mod requests;
 mod runs;
 mod schedules;
@@ -134,6 +135,8 @@ fn put(db: &Connection, change: &Change) -> rusqlite::Result<()> {
         Change::PausePut(pause) => schedules::put_pause(db, pause),
         Change::PauseOver { scope } => schedules::end_pause(db, scope),
         Change::LetterPut(letter) => letters::put(db, letter),
+        Change::RemovalPut(removal) => removals::put(db, removal),
+        Change::RunGone { run } => removals::forget(db, run),
         Change::Journal(line) => journal::add(db, line),
     }
 }
@@ -161,6 +164,8 @@ fn traced(change: &Change) -> Option<&PipelineName> {
         | Change::PauseOver { .. }
         | Change::DeliveryPut(_)
         | Change::LetterPut(_)
+        | Change::RemovalPut(_)
+        | Change::RunGone { .. }
         | Change::Journal(_) => None,
     }
 }

@@ -15,9 +15,10 @@ use crate::model::letter::Letter;
 use crate::model::name::{JobKey, PipelineName, RunRef};
 use crate::model::pause::Pause;
 use crate::model::request::Request;
+use crate::model::retention::{Past, Removal, Retention, Tally};
 use crate::model::run::{Attempt, Run, StepReport, UsualUsage};
 use crate::model::time::{Seconds, Timestamp};
-use crate::store::{StoreError, deliveries, journal, letters, open, requests, runs, schedules, sources};
+use crate::store::{StoreError, deliveries, journal, letters, open, removals, requests, runs, schedules, sources};
 
 /// Reads beside the writer; cheap to clone.
 #[derive(Debug, Clone)]
@@ -196,6 +197,28 @@ impl Reader {
     /// Newest first.
     pub fn sightings(&self, pipeline: &PipelineName, limit: usize) -> Result<Vec<Sighting>, StoreError> {
         self.ask(|db| sources::sightings(db, pipeline, limit))
+    }
+
+    /// Finished runs of which something has outlived its time, in the order of recording, at most `max` of
+    /// those recorded after `after`, and what else the history says of what must stay.
+    pub fn past(
+        &self,
+        retention: &Retention,
+        now: Timestamp,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Past, StoreError> {
+        self.ask(|db| removals::past(db, retention, now, after, max))
+    }
+
+    /// What went of a run by `[retention]`, or is about to.
+    pub fn removals(&self, run: &RunRef) -> Result<Vec<Removal>, StoreError> {
+        self.ask(|db| removals::of_run(db, run))
+    }
+
+    /// What was removed since then.
+    pub fn removed_since(&self, at: Timestamp) -> Result<Tally, StoreError> {
+        self.ask(|db| removals::since(db, at))
     }
 
     /// Median duration of the last 20 successes.

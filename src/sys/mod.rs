@@ -21,6 +21,8 @@ pub mod memory;
 pub mod private;
 /// Starting processes, waiting for them, ending a whole tree.
 pub mod process;
+/// Taking trees away.
+pub mod removal;
 /// Who is at the other end of a socket; a listener held by systemd.
 pub mod socket;
 /// A timer on the wall clock that also tells when the clock was stepped.

@@ -12,6 +12,7 @@ use shipbell::model::ledger::LedgerRow;
 use shipbell::model::letter::{Letter, LetterKind};
 use shipbell::model::name::{PipelineName, RunRef};
 use shipbell::model::request::{Request, Verdict};
+use shipbell::model::retention::Part;
 use shipbell::model::run::{Outcome, Run, RunState, Usage};
 use shipbell::model::ticket::{Evidence, Fact, FactLine, StartOrder};
 use shipbell::model::time::Timestamp;
@@ -41,6 +42,8 @@ pub struct Scene {
     pub ledger: BTreeMap<(String, Timestamp), LedgerRow>,
     pub started: Vec<RunRef>,
     pub orders: Vec<StartOrder>,
+    /// What went by `[retention]`, in order.
+    pub removed: Vec<(RunRef, Part)>,
     parents: BTreeMap<CommitId, Option<CommitId>>,
     files: BTreeMap<CommitId, Vec<String>>,
     authors: BTreeMap<CommitId, String>,
@@ -70,6 +73,7 @@ impl Scene {
             ledger: BTreeMap::new(),
             started: Vec::new(),
             orders: Vec::new(),
+            removed: Vec::new(),
             parents: BTreeMap::new(),
             files: BTreeMap::new(),
             authors: BTreeMap::new(),
@@ -126,6 +130,10 @@ impl Scene {
                 Change::RunPut(run) => drop(self.runs.insert(run.run.clone(), (**run).clone())),
                 Change::RequestPut(request) => drop(self.requests.insert(request.id, (**request).clone())),
                 Change::LetterPut(letter) => drop(self.letters.insert(letter.id, letter.clone())),
+                Change::RemovalPut(removal) if removal.done.is_some() => {
+                    self.removed.push((removal.run.clone(), removal.part));
+                }
+                Change::RunGone { run } => drop(self.runs.remove(run)),
                 Change::LedgerPut(row) => drop(self.ledger.insert((row.job.to_string(), row.first), row.clone())),
                 _ => {}
             }
@@ -150,6 +158,10 @@ impl Scene {
                         line(self.now, Fact::Step { index: 1, name: "work".into(), always: false, log: 0 }),
                     ];
                     next.push(Event::Progress { run: order.run, attempt: order.attempt, lines });
+                }
+                Action::Remove { parts } => {
+                    let gone = parts.into_iter().map(|(run, part)| (run, part, Ok(1)));
+                    next.push(Event::Removed { gone: gone.collect() });
                 }
                 Action::Stop { .. } | Action::Examine { .. } => {}
             }

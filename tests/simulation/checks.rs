@@ -16,7 +16,7 @@ use shipbell::pipeline::{Turn, turn};
 use shipbell::store::Reader;
 
 use crate::git::Git;
-use crate::{asking, dues, ending, starting};
+use crate::{asking, dues, ending, pruning, starting};
 
 /// A rule that was broken, and how.
 #[derive(Debug, Clone)]
@@ -93,6 +93,7 @@ impl Checks {
         self.state(after)?;
         asking::requests(self, &all)?;
         dues::due_times(self, &all)?;
+        pruning::what_goes(self, &all)?;
         still(&all)
     }
 

@@ -112,7 +112,7 @@ impl Plan {
 
     pub fn catalog(&self) -> Arc<Catalog> {
         let mut catalog = Catalog {
-            settings: Settings { slots: self.slots, ..Settings::default() },
+            settings: Settings { slots: self.slots, retention: crate::pruning::retention(), ..Settings::default() },
             people: self.people(),
             ..Catalog::default()
         };

@@ -10,6 +10,7 @@ use shipbell::model::commit::Question;
 use shipbell::model::event::{Action, Event};
 use shipbell::model::letter::Letter;
 use shipbell::model::name::{PipelineName, RunRef};
+use shipbell::model::retention::Part;
 use shipbell::model::time::{Seconds, Timestamp};
 use shipbell::pipeline::world::World;
 use shipbell::pipeline::{Turn, turn};
@@ -48,6 +49,7 @@ pub struct Robot {
     /// Under way in the daemon: gone when it dies.
     pub asked: BTreeSet<Question>,
     pub sending: BTreeSet<u64>,
+    pub removing: BTreeSet<(RunRef, Part)>,
     /// Runs of which their host heard, and whether that they have ended.
     pub heard: BTreeMap<RunRef, bool>,
     pub death: Option<Death>,
@@ -88,6 +90,7 @@ impl Robot {
             inbox: Vec::new(),
             asked: BTreeSet::new(),
             sending: BTreeSet::new(),
+            removing: BTreeSet::new(),
             heard: BTreeMap::new(),
             death: None,
             boots: 0,
@@ -111,6 +114,7 @@ impl Robot {
         self.inbox.clear();
         self.asked.clear();
         self.sending.clear();
+        self.removing.clear();
         self.death = None;
         self.launcher.daemon_died();
         self.checks.seen("crash");
@@ -183,7 +187,10 @@ impl Robot {
                     poll.standings = self.reader.standings(pipeline, &commits).unwrap();
                 }
                 Event::RetryRequested { run, old, .. } => {
-                    **old = self.reader.run(run).unwrap().unwrap();
+                    // It may have gone since it was asked for: then it is known from before.
+                    if let Some(known) = self.reader.run(run).unwrap() {
+                        **old = known;
+                    }
                     let commits: Vec<_> = old.commit.iter().cloned().collect();
                     self.world.recall(&self.reader.standings(&run.job.pipeline, &commits).unwrap());
                 }
@@ -212,6 +219,9 @@ impl Robot {
                     if !self.sending.insert(*letter) {
                         return Err(fault("authors are asked for once at a time", letter));
                     }
+                }
+                Action::Remove { parts } => {
+                    self.removing.extend(parts.iter().cloned());
                 }
                 Action::Send { letter } => {
                     if !self.sending.insert(*letter) {
@@ -252,6 +262,9 @@ impl Robot {
         }
         if self.world.scratch.sending != self.sending {
             return Err(fault("what is being sent is under way", format!("{:?}", self.world.scratch.sending)));
+        }
+        if self.world.scratch.removing != self.removing {
+            return Err(fault("what is being removed is under way", format!("{:?}", self.world.scratch.removing)));
         }
         Ok(())
     }

@@ -38,6 +38,8 @@ pub enum Kind {
     Letter,
     Resolve,
     Disk,
+    /// What is old goes.
+    Prune,
     Soon,
     Wake,
     Later,
@@ -64,6 +66,7 @@ const WEIGHTS: &[(Kind, u64)] = &[
     (Kind::Letter, 8),
     (Kind::Resolve, 3),
     (Kind::Disk, 1),
+    (Kind::Prune, 3),
     (Kind::Soon, 10),
     (Kind::Wake, 12),
     (Kind::Later, 3),
@@ -132,6 +135,7 @@ impl Step {
                 robot.inbox.push(Event::DiskSeen { free });
                 format!("{free} bytes are free")
             }
+            Kind::Prune => crate::pruning::prune(robot, random),
             Kind::Soon | Kind::Wake | Kind::Later | Kind::ClockStep => time(self.kind, robot, random),
             Kind::Crash => match random.below(4) {
                 0 => {
@@ -205,6 +209,7 @@ pub fn answer(robot: &mut Robot, random: &mut Random, calm: bool) -> String {
 
 pub fn hear(robot: &mut Robot, random: &mut Random) -> String {
     let events = robot.launcher.hear(random);
+    crate::pruning::hear(robot, random);
     let what = if events.is_empty() { "nothing to hear".into() } else { format!("{events:?}") };
     robot.inbox.extend(events);
     what
@@ -401,6 +406,8 @@ fn time(kind: Kind, robot: &mut Robot, random: &mut Random) -> String {
 pub fn calm_down(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
     robot.death = None;
     robot.inbox.push(Event::DiskSeen { free: 1 << 40 });
+    // A pause that was just asked for is known after it.
+    robot.turn()?;
     let paused: Vec<Scope> = robot.world.pauses.keys().cloned().collect();
     robot.inbox.extend(paused.into_iter().map(|scope| Event::Resumed { scope, by: "ann".into() }));
     robot.turn()?;

@@ -9,7 +9,7 @@ use crate::pages::page;
 const PAGES: &[&str] = &["shipbell.1", "shipbell-daemon.8", "shipbell.toml.5", "shipbell-jobs.5"];
 
 /// Places of src/config/keys.rs that are described in shipbell.toml(5); the others in shipbell-jobs(5).
-const OF_SHIPBELL_TOML: &[&str] = &["settings", "mail", "person", "hostlimits", "forge"];
+const OF_SHIPBELL_TOML: &[&str] = &["settings", "mail", "person", "hostlimits", "forge", "retention"];
 
 fn manual(name: &str) -> String {
     page(&format!("packaging/man/{name}"))

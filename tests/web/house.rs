@@ -277,7 +277,7 @@ impl Loop {
                     }
                 }
                 Message::Look(look) => look(&self.world, self.stage.lock().unwrap().now),
-                Message::Reload(_) | Message::Poll(_) | Message::Chore(_) => {}
+                Message::Reload(_) | Message::Poll(_) | Message::Chore(_) | Message::Prune { .. } => {}
                 Message::Stop => break,
             }
         }
@@ -305,7 +305,11 @@ impl Loop {
                     next.push(Event::Answered { question, answer });
                 }
                 Action::Start(order) => next.extend(self.play(&order)),
-                Action::Send { .. } | Action::FindAuthors { .. } | Action::Stop { .. } | Action::Examine { .. } => {}
+                Action::Send { .. }
+                | Action::FindAuthors { .. }
+                | Action::Remove { .. }
+                | Action::Stop { .. }
+                | Action::Examine { .. } => {}
             }
         }
         if !next.is_empty() {

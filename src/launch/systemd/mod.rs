@@ -142,6 +142,14 @@ impl Systemd {
         Ok(units.iter().filter(|state| is_loaded(state)).filter_map(|state| unit::attempt_of(&state.name)).collect())
     }
 
+    /// Whether systemd has no unit of it any more.
+    ///
+    /// # Errors
+    /// If systemd does not answer.
+    pub fn is_forgotten(&self, run: &RunRef, attempt: u32) -> io::Result<bool> {
+        Ok(!is_loaded(&self.bus.state(&unit::name(run, attempt))?))
+    }
+
     /// The result is recorded: the unit is forgotten, and what the steps had is removed, by the unit as
     /// it goes, or by another one where it is gone.
     ///
