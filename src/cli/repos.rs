@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use crate::model::view::{RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState};
+use crate::model::view::{HookRow, RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState};
 
 use super::Context;
 use super::args::{ReposArgs, ReposCommand};
@@ -60,6 +60,12 @@ fn block(row: &RepoRow, reader: &Reader, screen: &Screen) -> String {
     for line in wrap(&format!("{head}{asked}{next}: {}", names.join(", ")), WIDTH - 2) {
         text.push_str(&format!("  {line}\n"));
     }
+    for hook in &row.hooks {
+        for line in wrap(&hooked(hook, reader), WIDTH - 2) {
+            let tone = if hook.count.told().is_some() { Tone::Waits } else { Tone::Faint };
+            text.push_str(&format!("  {}\n", screen.paint(tone, &line)));
+        }
+    }
     if let Some(error) = &row.error {
         let times = if row.failures > 1 { format!(" {} times", row.failures) } else { String::new() };
         for line in wrap(&format!("FAILED{times}: {}", safe_line(error)), WIDTH - 2) {
@@ -69,6 +75,18 @@ fn block(row: &RepoRow, reader: &Reader, screen: &Screen) -> String {
         text.push_str(&format!("  shipbell repos test {}{with}\n", safe_line(&row.url)));
     }
     text
+}
+
+/// How pushes came to be known, over the last two weeks.
+fn hooked(hook: &HookRow, reader: &Reader) -> String {
+    let told = match (hook.count.told(), hook.count.pushes) {
+        (Some(missed), _) => format!("{missed}, "),
+        (None, 0) => String::new(),
+        (None, 1) => "the one push was announced, ".into(),
+        (None, all) => format!("all {all} pushes were announced, "),
+    };
+    let last = hook.count.last_delivery.map_or_else(String::new, |at| format!("last message {}", reader.when(at)));
+    format!("web hook of {}: {told}{last}", hook.pipeline)
 }
 
 fn seconds(millis: u64) -> String {

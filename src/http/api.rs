@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 
+use crate::model::catalog::PipelineState;
 use crate::model::event::{Ballot, Event, Refusal, Reply, RunRequest};
 use crate::model::name::{JobKey, PersonName, PipelineName, RunRef};
 use crate::model::request::Verdict;
@@ -311,14 +312,24 @@ async fn reload(State(app): State<App>) -> Answer<ReloadView> {
 async fn poll(State(app): State<App>, order: Body<PollOrder>) -> Answer<AnswerView> {
     let Json(order) = order?;
     let name = order.pipeline.clone();
-    let repo = app.inbox.look(move |world, _| world.pipeline(&name).map(|pipeline| pipeline.repo.is_some()));
-    match repo.await.ok_or(ViewError::Stopping)? {
+    let found = app.inbox.look(move |world, _| {
+        let off = |state: &PipelineState| match state {
+            PipelineState::Off { why, .. } => Some(why.clone()),
+            PipelineState::Ok | PipelineState::LastGood { .. } => None,
+        };
+        world.pipeline(&name).map(|pipeline| (pipeline.repo.is_some(), off(&pipeline.state)))
+    });
+    match found.await.ok_or(ViewError::Stopping)? {
         None => {
             let text = format!("there is no pipeline {}\n  all pipelines: shipbell status", order.pipeline);
             return Err(No::new(StatusCode::NOT_FOUND, "not-found", text));
         }
-        Some(false) => return Err(No::bad(format!("{} has no repository to ask", order.pipeline))),
-        Some(true) => app.inbox.poll(order.pipeline).await,
+        Some((_, Some(why))) => {
+            let text = format!("{} is off, so its repository is not asked: {why}\n  shipbell check", order.pipeline);
+            return Err(No::new(StatusCode::CONFLICT, "conflict", text));
+        }
+        Some((false, None)) => return Err(No::bad(format!("{} has no repository to ask", order.pipeline))),
+        Some((true, None)) => app.inbox.poll(order.pipeline).await,
     }
     Ok(Json(AnswerView { schema: SCHEMA, run: None, text: String::new() }))
 }

@@ -9,14 +9,15 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use crate::model::catalog::Address;
+use crate::model::forge::HookCount;
 use crate::model::name::PipelineName;
 use crate::model::time::{Seconds, Timestamp};
-use crate::model::view::{RepoRow, RepoTestOrder, RepoTestView, ReposView, SCHEMA, TrialState};
-use crate::source::SiteState;
+use crate::model::view::{HookRow, RepoRow, RepoTestOrder, RepoTestView, ReposView, SCHEMA, TrialState};
+use crate::source::{SiteState, repeated_url};
 
 use super::App;
 use super::api::{Answer, Body};
-use super::views::look;
+use super::views::{look, read};
 
 /// A trial gives up before the command that waits for it.
 const TRIAL_MAX: Duration = Duration::from_secs(20);
@@ -41,7 +42,8 @@ async fn repos(State(app): State<App>) -> Answer<ReposView> {
     });
     let (users, now) = users.await?;
     let states = app.sites.all();
-    let rows = users.into_iter().map(|(at, users)| row(&at, users, states.get(&at), now)).collect();
+    let hooks = read(&app, move |reader| reader.hook_counts(now)).await?;
+    let rows = users.into_iter().map(|(at, users)| row(&at, users, states.get(&at), &hooks, now)).collect();
     Ok(Json(ReposView { schema: SCHEMA, now, rows }))
 }
 
@@ -49,11 +51,14 @@ fn row(
     at: &Address,
     (pipelines, every): (Vec<PipelineName>, Seconds),
     state: Option<&SiteState>,
+    hooks: &BTreeMap<PipelineName, HookCount>,
     now: Timestamp,
 ) -> RepoRow {
     let last = state.and_then(SiteState::last);
     let whole = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let hook = |name: &PipelineName| hooks.get(name).map(|count| HookRow { pipeline: name.clone(), count: *count });
     RepoRow {
+        hooks: pipelines.iter().filter_map(hook).collect(),
         url: at.url.clone(),
         credential: at.credential.clone(),
         pipelines,
@@ -76,5 +81,5 @@ async fn test(State(app): State<App>, order: Body<RepoTestOrder>) -> Answer<Repo
     let steps = app.sites.tools.remotes.trial(&at, order.branch.as_deref(), TRIAL_MAX).await;
     let ok = steps.iter().all(|step| step.state == TrialState::Ok);
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(RepoTestView { schema: SCHEMA, url: order.url, ok, took_ms, steps }))
+    Ok(Json(RepoTestView { schema: SCHEMA, url: repeated_url(&order.url), ok, took_ms, steps }))
 }

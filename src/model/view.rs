@@ -20,7 +20,7 @@ use crate::model::time::{Seconds, Timestamp};
 
 pub use doctor::{CheckView, DoctorView, Standing};
 pub use prune::{GoesRow, MirrorRow, PruneOrder, PruneView, RemovedView, StaysRow};
-pub use repos::{RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState, TrialStep};
+pub use repos::{HookRow, RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState, TrialStep};
 pub use times::{
     BackfillOrder, BackfillView, CollisionView, DayView, DueState, DueView, FactView, ForecastJob, ForecastView,
     FreezeView, MissingView, PauseOrder, PauseView, ResumeOrder, SimulateView, SimulatedRow, WhyView,

@@ -29,7 +29,7 @@ pub use access::Access;
 pub use error::SourceError;
 pub use history::{answer, authors};
 pub use mirror::{Mirror, Mirrors};
-pub use origin::check as check_url;
+pub use origin::{check as check_url, repeated as repeated_url};
 pub use poll::{Target, Tools, poll_once};
 pub use poller::{Poller, PollerHandle};
 pub use remote::Remote;

@@ -17,9 +17,21 @@ pub fn check(url: &str) -> Result<(), SourceError> {
 /// [`SourceError::BadUrl`]: what is wrong and what is allowed.
 pub(super) fn parse(url: &str) -> Result<Origin, SourceError> {
     Origin::parse(url).map_err(|bad| SourceError::BadUrl {
-        url: if bad.secret { "(not shown)".to_owned() } else { shown(url) },
+        url: if bad.secret { HIDDEN.to_owned() } else { shown(url) },
         why: format!("{}; {}", clean::line(bad.headline.as_bytes(), clean::TEXT_MAX), bad.label),
     })
+}
+
+/// In place of a URL in which a password may be.
+const HIDDEN: &str = "(not shown)";
+
+/// What somebody typed as a URL, as it may be repeated.
+#[must_use]
+pub fn repeated(url: &str) -> String {
+    match Origin::parse(url) {
+        Err(bad) if bad.secret => HIDDEN.to_owned(),
+        _ => shown(url),
+    }
 }
 
 /// A URL as it may be shown.
@@ -41,7 +53,9 @@ mod tests {
         );
         for url in ["https://me:s3cret@host/x", "https://s3cret@host/x", "me:s3cret@host:x"] {
             assert!(!told(url).contains("s3cret"), "{}", told(url));
+            assert!(!repeated(url).contains("s3cret"), "{}", repeated(url));
         }
         assert!(check("https://host/x").is_ok());
+        assert_eq!(repeated("git@host:x"), "git@host:x");
     }
 }

@@ -1,11 +1,13 @@
 //! Messages of web hooks, for as long as a host may send one again; and how many pushes they announced.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, params};
 
 use crate::model::forge::{Delivery, Forge, HookCount};
 use crate::model::name::PipelineName;
 use crate::model::time::{Seconds, Timestamp};
-use crate::store::sql::{Count, Millis, Text, execute, first, upsert};
+use crate::store::sql::{Count, Millis, Text, execute, first, rows, upsert};
 
 /// Kept and counted over so long.
 const KEPT: Seconds = Seconds(14 * 86_400);
@@ -30,6 +32,13 @@ pub fn put(db: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
 pub fn known(db: &Connection, pipeline: &PipelineName, forge: Forge, id: &str) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM deliveries WHERE pipeline = ? AND forge = ? AND id = ?";
     Ok(first(db, sql, params![pipeline.as_str(), forge.word(), id], |_| Ok(()))?.is_some())
+}
+
+/// The same for every pipeline for which a hook spoke.
+pub fn all_counted(db: &Connection, now: Timestamp) -> rusqlite::Result<BTreeMap<PipelineName, HookCount>> {
+    let sql = "SELECT DISTINCT pipeline FROM deliveries WHERE at >= ?";
+    let names = rows(db, sql, [Millis(KEPT.before(now))], |row| row.get::<_, Text<PipelineName>>(0))?;
+    names.into_iter().map(|Text(name)| Ok((name.clone(), counted(db, &name, now)?))).collect()
 }
 
 /// Pushes since the hook first spoke, and those of which no message named the commit. Of several commits
@@ -118,6 +127,7 @@ mod tests {
         let count = reader.hook_count(&shop, at(1000)).unwrap();
         assert_eq!((count.pushes, count.only_by_polling, count.last_delivery), (4, 1, Some(at(600))));
         assert_eq!(count.told().as_deref(), Some("1 of 4 pushes came only by polling"));
+        assert_eq!(reader.hook_counts(at(1000)).unwrap(), BTreeMap::from([(shop.clone(), count)]));
         assert!(reader.delivery_known(&shop, Forge::Github, "3").unwrap());
         assert!(!reader.delivery_known(&shop, Forge::Gitlab, "3").unwrap());
         // Two weeks later the old messages are gone, with the next one that comes.

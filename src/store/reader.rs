@@ -1,6 +1,7 @@
 //! Questions about what is stored, each answered from one snapshot. Blocking: callers in async code
 //! use `spawn_blocking`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -192,6 +193,11 @@ impl Reader {
     /// How pushes of a pipeline came to be known in the last two weeks.
     pub fn hook_count(&self, pipeline: &PipelineName, now: Timestamp) -> Result<HookCount, StoreError> {
         self.ask(|db| deliveries::counted(db, pipeline, now))
+    }
+
+    /// The same for every pipeline for which a hook spoke in the last two weeks.
+    pub fn hook_counts(&self, now: Timestamp) -> Result<BTreeMap<PipelineName, HookCount>, StoreError> {
+        self.ask(|db| deliveries::all_counted(db, now))
     }
 
     /// Newest first.

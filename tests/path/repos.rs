@@ -48,6 +48,8 @@ fn repositories_are_shown_tried_and_asked_now() {
     let bad = robot.run(&["repos", "test", "https://no-such-host.invalid/x.git", "--credential", "none"]);
     assert!(bad.code == 1 && bad.out.contains("credential  FAILED") && bad.out.contains("name        -"), "{bad:?}");
 
+    bad_inputs(&robot);
+
     // Every interval is a minute away; a word makes it now.
     robot.wait_until(&["status"], "it is not signed");
     assert!(!robot.json(&["history"]).to_string().contains("signed/test"), "nothing ran for it");
@@ -55,4 +57,29 @@ fn repositories_are_shown_tried_and_asked_now() {
     origin.commit("main", "second", &[("a", "c")]);
     robot.must(&["poll", "fine"]);
     robot.wait_until(&["history"], "fine/test#2");
+}
+
+/// What a person mistypes is told, in eighty columns, and no password is repeated.
+fn bad_inputs(robot: &Robot) {
+    // What may be a password is nobody's to see, also where somebody typed it.
+    for url in ["https://me:s3cret@git.example.org/x.git", "https://s3cret@git.example.org/x.git", "me:s3cret@host:x"] {
+        for said in [robot.run(&["repos", "test", url]), robot.run(&["repos", "test", url, "--json"])] {
+            assert!(said.code == 1 && said.out.contains("url"), "{said:?}");
+            assert!(!said.out.contains("s3cret") && !said.err.contains("s3cret"), "{said:?}");
+        }
+    }
+    assert!(!robot.said_by_daemon().contains("s3cret"));
+    let unknown = robot.run(&["poll", "fime"]);
+    assert!(unknown.code == 4 && unknown.err.contains("there is no pipeline fime"), "{unknown:?}");
+    robot.job_file("timed", "[job.tick]\nmanual = true\nsteps = \"true\"\n");
+    robot.must(&["reload"]);
+    let bare = robot.run(&["poll", "timed"]);
+    assert!(bare.code != 0 && bare.err.contains("timed has no repository"), "{bare:?}");
+    std::fs::remove_file(robot.path("etc/shipbell/jobs.d/also.toml")).unwrap();
+    robot.must(&["reload"]);
+    let off = robot.run(&["poll", "also"]);
+    assert!(off.code != 0 && off.err.contains("also is off, so its repository is not asked"), "{off:?}");
+    for text in [robot.run(&["repos"]).out, unknown.err, off.err] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80 || line.contains("/tmp/")), "{text}");
+    }
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::commit::CommitId;
+use crate::model::forge::HookCount;
 use crate::model::name::PipelineName;
 use crate::model::time::{Seconds, Timestamp};
 
@@ -34,6 +35,17 @@ pub struct RepoRow {
     /// Polls that failed one after the other.
     pub failures: u32,
     pub error: Option<String>,
+    /// Of its pipelines, those that a web hook spoke for in the last two weeks.
+    #[serde(default)]
+    pub hooks: Vec<HookRow>,
+}
+
+/// How pushes of a pipeline came to be known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRow {
+    pub pipeline: PipelineName,
+    #[serde(flatten)]
+    pub count: HookCount,
 }
 
 /// A trial of one repository.
