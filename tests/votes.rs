@@ -3,6 +3,8 @@
 
 #[path = "votes/executor.rs"]
 mod executor;
+#[path = "votes/strangers.rs"]
+mod strangers;
 mod support;
 
 use std::fs;
@@ -138,6 +140,7 @@ fn an_approval_is_spent_on_one_attempt_that_touched_the_environment() {
     // Nor once nothing is left of the run but what the executor remembers.
     fs::remove_dir_all(executor.path("var/lib/shipbell/runs").join(order.run.id())).unwrap();
     refused(&again);
+    refused(&order);
     assert_eq!(executor.deployed(), 1);
 }
 

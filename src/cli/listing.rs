@@ -152,7 +152,7 @@ pub(super) fn story(row: &ApprovalRow, reader: &Reader) -> Vec<String> {
     lines.extend(row.mind.iter().map(|mind| format!("! {}", safe_line(mind))));
     lines.extend(row.excluded.iter().map(|(who, why)| format!("{who} cannot vote: {}", safe_line(why))));
     if row.state == "open" {
-        lines.push(format!("shipbell approve {}", row.run));
+        lines.push(format!("shipbell approve {}{}", row.run, if row.signed { " --sign" } else { "" }));
     } else if let Some(waits) = &row.waits {
         lines.push(format!("approved; it waits ({})", safe_line(waits)));
     }

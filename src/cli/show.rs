@@ -201,8 +201,8 @@ fn commands(view: &RunView, screen: &Screen) -> String {
     if view.row.attempt > 0 {
         command("log", format!("shipbell logs {run}"));
     }
-    if view.request.as_ref().is_some_and(|request| request.state == "open") {
-        command("approve", format!("shipbell approve {run}"));
+    if let Some(request) = view.request.as_ref().filter(|request| request.state == "open") {
+        command("approve", format!("shipbell approve {run}{}", if request.signed { " --sign" } else { "" }));
     }
     if bad {
         command("again", format!("shipbell retry {run}"));

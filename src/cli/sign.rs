@@ -25,6 +25,13 @@ pub(super) async fn approve(
 ) -> Result<ExitCode, Failure> {
     let run = target.asked(&context.client).await?;
     let view: StatementView = context.client.get(&format!("/api/v1/runs/{}/statement", run.id())).await?;
+    let says = |line: &str| view.text.lines().filter(|said| *said == line).count() == 1;
+    if !view.text.is_ascii() || !says(&format!("run {run}")) || !says(&format!("environment {}", view.environment)) {
+        return Err(Failure::new(
+            FAILED,
+            format!("what the daemon wants signed is not a vote on {run}; nothing was signed"),
+        ));
+    }
     context.screen.print(&format!("{}SHA-256 {}\n", safe(&view.text), view.sha256))?;
     if message.is_none() && std::io::stdin().is_terminal() {
         context.screen.print(&format!("To sign it, type the environment's name ({}): ", view.environment))?;

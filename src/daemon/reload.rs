@@ -11,7 +11,7 @@ use crate::config::{Loaded, Loader};
 use crate::daemon::Options;
 use crate::executor::Executor;
 use crate::inbox::ReloadReport;
-use crate::model::catalog::{Catalog, Pipeline, PipelineState};
+use crate::model::catalog::{Catalog, Job, Pipeline, PipelineState};
 
 pub(super) fn load(options: &Options, executor: &Executor, loader: &Mutex<Loader>) -> Loaded {
     // First it: whatever we start is then known there. What changed between the two is refused, and said.
@@ -26,10 +26,18 @@ pub(super) fn load(options: &Options, executor: &Executor, loader: &Mutex<Loader
     for (file, why) in &loaded.catalog.skipped {
         info!("{}: skipped, {why}", file.display());
     }
-    // What an unsafe or missing file said is not to be started by anybody.
-    let followed = |pipeline: &&Arc<Pipeline>| !matches!(pipeline.state, PipelineState::Off { .. });
-    let jobs = loaded.catalog.pipelines.values().filter(followed).flat_map(|pipeline| pipeline.jobs.values());
-    executor.learn(jobs.map(|job| (job.hash.clone(), Arc::clone(&job.definition))));
+    // What an unsafe or missing file said is not to be started by anybody; of a last good version not what
+    // deploys, for it was judged by rules that may not hold any more.
+    let held = |pipeline: &Pipeline, job: &Job| match pipeline.state {
+        PipelineState::Ok => false,
+        PipelineState::LastGood { .. } => job.definition.deploys(),
+        PipelineState::Off { .. } => true,
+    };
+    let jobs = |pipeline: &Arc<Pipeline>| {
+        let jobs = pipeline.jobs.values().filter(|job| !held(pipeline, job));
+        jobs.map(|job| (job.hash.clone(), Arc::clone(&job.definition))).collect::<Vec<_>>()
+    };
+    executor.learn(loaded.catalog.pipelines.values().flat_map(jobs));
     executor.know(&loaded.catalog.people);
     if let Err(error) = kept {
         error!("the last good versions of the job files could not be kept: {error}");

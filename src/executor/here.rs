@@ -192,9 +192,12 @@ impl Here {
             return Ok(());
         }
         if wants_votes {
-            self.spend(order)?;
+            self.is_unspent(order)?;
         }
         let dir = self.make_attempt(&order.run, order.attempt)?;
+        if wants_votes {
+            spent::add(&self.inner.own, &order.run, order.attempt)?;
+        }
         if dir.join(LOCK).try_exists()? {
             return Ok(());
         }
@@ -237,21 +240,22 @@ impl Here {
     }
 
     /// An approval is good for one attempt that touches the environment.
-    fn spend(&self, order: &StartOrder) -> Result<(), StartError> {
+    fn is_unspent(&self, order: &StartOrder) -> Result<(), StartError> {
         for attempt in spent::attempts(&self.inner.own, &order.run)? {
-            if attempt != order.attempt && self.may_have_touched(&order.run, attempt)? {
+            if self.may_have_touched(&order.run, attempt)? {
                 let text = format!("{}: its approval was used for attempt {attempt}, and is for one", order.run);
                 return Err(StartError::Refused(text));
             }
         }
-        Ok(spent::add(&self.inner.own, &order.run, order.attempt)?)
+        Ok(())
     }
 
-    /// Unless its own files prove that no step after `init` began. One without files proves nothing.
+    /// Unless its own files prove that no step after `init` began. One of which nothing is left proves nothing;
+    /// one without a ticket was never launched.
     fn may_have_touched(&self, run: &RunRef, attempt: u32) -> io::Result<bool> {
         let dir = self.dir(run, attempt);
         if !dir.join(TICKET).try_exists()? {
-            return Ok(true);
+            return Ok(!dir.try_exists()?);
         }
         match self.inner.launcher.status(&dir, run, attempt, &host::boot_id()?)? {
             Status::Running => Ok(true),

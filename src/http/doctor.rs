@@ -11,6 +11,7 @@ use crate::model::job::Factor;
 use crate::model::time::Timestamp;
 use crate::model::view::{CheckView, DoctorView, SCHEMA, Standing};
 use crate::report::used::bytes;
+use crate::signature;
 use crate::store::Reader;
 use crate::sys::cgroup::{Ending, Guarantees, Site};
 use crate::sys::host;
@@ -35,6 +36,8 @@ pub struct Facts {
     pub disk_free: Option<u64>,
     pub zone_known: bool,
     pub host_zone: String,
+    /// Signatures can be verified.
+    pub keygen: bool,
 }
 
 pub(super) fn routes() -> Router<App> {
@@ -72,6 +75,7 @@ pub fn gather(units: bool, disk_free: Option<u64>, settings: &Settings) -> Facts
         disk_free,
         zone_known: jiff::tz::TimeZone::get(&settings.timezone).is_ok(),
         host_zone: jiff::tz::TimeZone::system().iana_name().unwrap_or("UTC").to_owned(),
+        keygen: signature::program("ssh-keygen").is_some(),
     }
 }
 
@@ -202,6 +206,10 @@ fn approval(facts: &Facts, catalog: &Catalog) -> CheckView {
             let text = "the factor is a code: a daemon that was taken over could spend a fresh one on another request";
             check("approval", Standing::Weaker, text, None)
         }
+        Some(Factor::Sshsig) if !facts.keygen => {
+            let text = "votes are signatures, and nothing here can verify them: no such deployment starts";
+            check("approval", Standing::Wrong, text, Some("install ssh-keygen (openssh-client)"))
+        }
         Some(Factor::Sshsig) if facts.units && facts.uid != 0 => {
             let text = "votes are signatures that the executor verifies: no deployment without them";
             check("approval", Standing::Holds, text, None)
@@ -314,6 +322,7 @@ mod tests {
             disk_free: Some(1 << 40),
             zone_known: true,
             host_zone: "UTC".into(),
+            keygen: true,
         }
     }
 

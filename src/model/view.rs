@@ -322,6 +322,9 @@ pub struct ApprovalRow {
     pub reason: String,
     pub votes: Vec<VoteView>,
     pub votes_needed: u32,
+    /// Votes on it are signed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
     /// People who were asked and have not voted.
     pub who_can: Vec<String>,
     /// People who may not, and why.

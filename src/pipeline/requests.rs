@@ -100,6 +100,13 @@ pub fn excluded(
     }
 }
 
+/// Whether votes on it are signed.
+#[must_use]
+pub fn wants_signatures(world: &World, request: &Request) -> bool {
+    let policy = world.job(&request.run.job).and_then(|job| job.definition.environment.as_ref());
+    policy.and_then(|policy| policy.approval.as_ref()).is_some_and(|approval| approval.factor == Factor::Sshsig)
+}
+
 /// Whether a vote is one by the factor that is asked for: a signature counts while its key is the person's.
 fn by_factor(world: &World, approval: &Approval, vote: &Vote) -> bool {
     let keys = |name: &PersonName| world.scratch.catalog.people.get(name).map(|person| person.ssh_keys.as_slice());

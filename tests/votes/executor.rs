@@ -85,9 +85,22 @@ impl Executor {
         write_jobs(self.root.path(), self.votes, more);
     }
 
-    fn try_ask(&self, verb: Verb) -> std::io::Result<Answer> {
-        let mut stream = UnixStream::connect(self.path("run/shipbell-executor.sock"))?;
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn try_connect(&self) -> std::io::Result<UnixStream> {
+        let stream = UnixStream::connect(self.path("run/shipbell-executor.sock"))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(stream)
+    }
+
+    pub fn connect(&self) -> UnixStream {
+        self.try_connect().unwrap_or_else(|error| panic!("{error}\n{}", self.said()))
+    }
+
+    pub fn try_ask(&self, verb: Verb) -> std::io::Result<Answer> {
+        let mut stream = self.try_connect()?;
         wire::write(&mut stream, &Question { v: VERSION, verb }, QUESTION_MAX)?;
         wire::read(&mut stream, ANSWER_MAX)?.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
     }

@@ -5,6 +5,7 @@ use crate::model::time::Timestamp;
 use crate::model::view::{ApprovalRow, ApprovalsView, SCHEMA, VoteView};
 
 use super::World;
+use crate::pipeline::requests;
 
 /// Open and approved requests of the World, and those among `recent` that are over.
 #[must_use]
@@ -46,6 +47,7 @@ pub fn approval_row(world: &World, request: &Request, now: Timestamp) -> Approva
         reason,
         votes: request.votes.iter().map(vote).collect(),
         votes_needed: request.votes_needed,
+        signed: requests::wants_signatures(world, request),
         who_can: if request.is_open() { who_can(request) } else { Vec::new() },
         excluded: brief.excluded.iter().map(|(person, why)| (person.to_string(), why.clone())).collect(),
         live: brief.live.clone(),

@@ -50,6 +50,7 @@ fn requests(world: &World, now: Timestamp) -> Vec<AttentionView> {
         let missing = u64::from(request.votes_needed).saturating_sub(request.approvals().count() as u64);
         let votes = if missing == 1 { "1 vote".to_owned() } else { format!("{missing} votes") };
         let who = who_can(request);
+        let sign = if crate::pipeline::requests::wants_signatures(world, request) { " --sign" } else { "" };
         let (text, command) = if who.is_empty() {
             let why: Vec<String> =
                 request.brief.excluded.iter().map(|(person, why)| format!("{person}: {why}")).collect();
@@ -61,7 +62,7 @@ fn requests(world: &World, now: Timestamp) -> Vec<AttentionView> {
             since: Some(request.asked_at),
             until: Some(request.expires_at),
             more: command,
-            command: Some(format!("shipbell approve {}", request.run)),
+            command: Some(format!("shipbell approve {}{sign}", request.run)),
             run: Some(request.run.clone()),
             ..one(AttentionKind::Request, &request.run, text)
         }
