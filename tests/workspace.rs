@@ -63,7 +63,7 @@ fn with_repo(mut job: Definition) -> Definition {
     job.repo = Some(RepoDef {
         url: "https://example.org/team/app.git".into(),
         commits: Commits::Latest,
-        history: false,
+        history: true,
         signed_by: None,
     });
     job.manual = false;
@@ -138,6 +138,31 @@ fn a_step_finds_a_real_repository() {
     for line in [&format!("v1.1-10-g{short}"), "tags v1.0 v1.1", &wanted, "HEAD", "40", "0", "41", "tag"] {
         assert!(end.log.lines().any(|found| found == line), "{line}: {}", end.log);
     }
+}
+
+#[test]
+fn without_history_there_is_the_commit_and_its_tags() {
+    let (place, _temp, repo) = new();
+    let mut commits = Vec::new();
+    for number in 0..5 {
+        commits.push(repo.commit(&[("n", &format!("{number}\n"))]));
+        repo.git(&["tag", &format!("light-{number}")]);
+        repo.git(&["tag", "-a", &format!("v1.{number}"), "-m", "a version"]);
+    }
+    let mut job = with_repo(job(&[
+        "git describe; git tag | xargs echo tags; git log --format=%H; git rev-list --count HEAD; cat n",
+        "git rev-parse --is-shallow-repository; git fsck --connectivity-only; git status --porcelain | wc -l",
+        "git rev-parse -q --verify HEAD~1 || echo no parent; git describe --always --exclude '*'",
+    ]));
+    job.repo.as_mut().unwrap().history = false;
+    let wanted = &commits[3];
+    let end = run(&place, &job, &repo, wanted);
+    assert_eq!(end.finished().0, Outcome::Succeeded, "{}", end.log);
+    let short = repo.git(&["rev-parse", "--short", wanted]);
+    for line in ["v1.3", "tags light-3 v1.3", wanted, "1", "3", "true", "0", "no parent", &short] {
+        assert!(end.log.lines().any(|found| found == line), "{line}: {}", end.log);
+    }
+    assert!(!end.log.contains(&commits[2]), "nothing of what came before: {}", end.log);
 }
 
 #[test]

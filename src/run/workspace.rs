@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
-use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions};
+use git2::{ErrorCode, ObjectType, Oid, Repository};
 
 use crate::model::commit::CommitId;
 use crate::model::run::StepEnd;
@@ -53,6 +53,7 @@ pub fn check_out(bench: &mut Bench) -> Result<(), StepEnd> {
         CHECKOUT.into(),
         path(&bench.places.work),
         path(mirror),
+        reach(bench.ticket.definition.repo.as_ref().is_none_or(|repo| repo.history)).into(),
         commit.as_str().into(),
     ];
     // Of a kept one: the commits whose files stand there, so that those which are no longer in it go.
@@ -82,19 +83,25 @@ pub fn check_out(bench: &mut Bench) -> Result<(), StepEnd> {
     }
 }
 
-/// The child: `supervise --checkout WORK MIRROR COMMIT BEFORE…`. What it prints is for the log.
+/// How far back a work tree's repository knows its history, as the child is told.
+fn reach(history: bool) -> &'static str {
+    if history { "all" } else { "commit" }
+}
+
+/// The child: `supervise --checkout WORK MIRROR all|commit COMMIT BEFORE…`. What it prints is for the log.
 ///
 /// # Errors
 /// A text for people.
 pub fn child(arguments: &[OsString]) -> Result<Vec<String>, String> {
-    let [work, mirror, commit, before @ ..] = arguments else {
-        return Err("usage: supervise --checkout WORK MIRROR COMMIT BEFORE...".into());
+    let [work, mirror, history, commit, before @ ..] = arguments else {
+        return Err("usage: supervise --checkout WORK MIRROR all|commit COMMIT BEFORE...".into());
     };
+    let history = history == reach(true);
     let before: Vec<_> = before.iter().map(|commit| commit.to_string_lossy().into_owned()).collect();
     let commit = commit.to_string_lossy();
     trust_the_mirror().map_err(|error| format!("the workspace cannot be prepared: {error}"))?;
     let short: String = commit.chars().take(7).collect();
-    make(Path::new(work), Path::new(mirror), &commit, &before).map_err(|failure| match failure {
+    make(Path::new(work), Path::new(mirror), history, &commit, &before).map_err(|failure| match failure {
         Failure::NoSuchCommit => format!(
             "commit {short} is not in the mirror\n\
              It may have been taken off its branch and pruned. A newer commit runs by itself; this one cannot."
@@ -140,30 +147,44 @@ fn trust_the_mirror() -> io::Result<()> {
     std::fs::write(home.join(".gitconfig"), "[safe]\n\tdirectory = *\n")
 }
 
-fn make(work: &Path, mirror: &Path, commit: &str, before: &[String]) -> Result<Vec<String>, Failure> {
+/// The whole of it: the same for every run, and nothing of the host's. A gc in a step would only copy what is
+/// borrowed.
+const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
+                      \tlogallrefupdates = true\n\tfsmonitor = false\n[gc]\n\tauto = 0\n";
+
+/// A repository without a commit that borrows the mirror's objects.
+fn begin(git: &Path, mirror: &Path) -> io::Result<()> {
     // What the last run made of it is not believed, neither its configuration nor its objects.
-    files::remove_tree(&work.join(".git"))?;
-    let mut options = RepositoryInitOptions::new();
-    options.external_template(false).no_reinit(true).initial_head("main");
-    let repository = Repository::init_opts(work, &options)?;
-    let git = repository.path().to_owned();
-    drop(repository);
+    files::remove_tree(git)?;
+    for dir in ["objects/info", "refs/heads", "refs/tags", "info", "hooks"] {
+        std::fs::create_dir_all(git.join(dir))?;
+    }
     let mut objects = mirror.join("objects").into_os_string();
     objects.push("\n");
     std::fs::write(git.join("objects/info/alternates"), objects.as_encoded_bytes())?;
+    std::fs::write(git.join("config"), CONFIG)?;
+    std::fs::write(git.join("HEAD"), "ref: refs/heads/main\n")
+}
+
+fn make(work: &Path, mirror: &Path, history: bool, commit: &str, before: &[String]) -> Result<Vec<String>, Failure> {
+    let git = work.join(".git");
+    begin(&git, mirror)?;
     let repository = Repository::open(work)?;
-    let mut config = repository.config()?;
-    config.set_bool("core.fsmonitor", false)?;
-    // A gc in a step would only copy what is borrowed.
-    config.set_i32("gc.auto", 0)?;
     let id = Oid::from_str(commit)?;
     let object = match repository.find_commit(id) {
         Ok(commit) => commit.into_object(),
         Err(error) if error.code() == ErrorCode::NotFound => return Err(Failure::NoSuchCommit),
         Err(error) => return Err(error.into()),
     };
-    let tags = tags_behind(&repository, &Repository::open(mirror)?, id)?;
-    std::fs::write(git.join("packed-refs"), tags)?;
+    let mut tags = all_tags(&Repository::open(mirror)?)?;
+    if history {
+        keep_behind(&mut tags, &repository, id)?;
+    } else {
+        // As a clone of depth one has it. The commits before it are in the mirror, and no command finds them.
+        std::fs::write(git.join("shallow"), format!("{id}\n"))?;
+        tags.retain(|_, (_, commit)| *commit == id);
+    }
+    std::fs::write(git.join("packed-refs"), packed(tags))?;
     refuse_what_is_elsewhere(&repository, id)?;
     for commit in before.iter().filter_map(|commit| Oid::from_str(commit).ok()) {
         let Ok(commit) = repository.find_commit(commit) else { continue };
@@ -219,31 +240,40 @@ const LFS_FILTER: &[u8] = b"filter=lfs";
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1";
 const LFS_POINTER_MAX: usize = 1024;
 
-/// The text of `packed-refs` with the mirror's tags on the commit and its ancestors.
-fn tags_behind(work: &Repository, mirror: &Repository, commit: Oid) -> Result<Vec<u8>, git2::Error> {
-    let mut tags = BTreeMap::new();
+/// By its full name, what a tag is and the commit that it stands for.
+type Tags = BTreeMap<Vec<u8>, (Oid, Oid)>;
+
+fn all_tags(mirror: &Repository) -> Result<Tags, git2::Error> {
+    let mut tags = Tags::new();
     for tag in mirror.references_glob("refs/tags/*")? {
         let tag = tag?;
         let (Some(target), Ok(peeled)) = (tag.target(), tag.peel(ObjectType::Commit)) else { continue };
         tags.insert(tag.name_bytes().to_vec(), (target, peeled.id()));
     }
+    Ok(tags)
+}
+
+/// Leaves those on the commit and its ancestors.
+fn keep_behind(tags: &mut Tags, work: &Repository, commit: Oid) -> Result<(), git2::Error> {
     let mut wanted: BTreeSet<Oid> = tags.values().map(|(_, commit)| *commit).collect();
-    let mut behind = BTreeSet::new();
     if !wanted.is_empty() {
         let mut walk = work.revwalk()?;
         walk.push(commit)?;
         for ancestor in walk {
-            let ancestor = ancestor?;
-            if wanted.remove(&ancestor) {
-                behind.insert(ancestor);
-            }
+            wanted.remove(&ancestor?);
             if wanted.is_empty() {
                 break;
             }
         }
     }
+    tags.retain(|_, (_, commit)| !wanted.contains(commit));
+    Ok(())
+}
+
+/// The text of `packed-refs`.
+fn packed(tags: Tags) -> Vec<u8> {
     let mut text = b"# pack-refs with: peeled fully-peeled sorted \n".to_vec();
-    for (name, (target, commit)) in tags.into_iter().filter(|(_, (_, commit))| behind.contains(commit)) {
+    for (name, (target, commit)) in tags {
         text.extend_from_slice(format!("{target} ").as_bytes());
         text.extend_from_slice(&name);
         text.push(b'\n');
@@ -251,5 +281,5 @@ fn tags_behind(work: &Repository, mirror: &Repository, commit: Oid) -> Result<Ve
             text.extend_from_slice(format!("^{commit}\n").as_bytes());
         }
     }
-    Ok(text)
+    text
 }
