@@ -69,6 +69,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let mut daemon = boot::boot(options).await?;
     let result = daemon.turns().await;
     daemon.farewell();
+    daemon.poller.sites().tools.remotes.end_links().await;
     result
 }
 

@@ -9,6 +9,8 @@ mod attacks;
 mod faults;
 #[path = "sources/history.rs"]
 mod history;
+#[path = "sources/links.rs"]
+mod links;
 #[path = "sources/polling.rs"]
 mod polling;
 #[path = "sources/probe.rs"]

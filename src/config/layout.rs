@@ -118,6 +118,12 @@ impl Layout {
         self.state_dir.join("mail")
     }
 
+    /// Sockets of the connections over ssh that are kept.
+    #[must_use]
+    pub fn ssh_links(&self) -> PathBuf {
+        self.runtime_dir.join("ssh")
+    }
+
     #[must_use]
     pub fn last_good(&self) -> PathBuf {
         self.executor_dir.join("last-good")

@@ -179,6 +179,10 @@ fn poller(
     inbox: &Inbox,
 ) -> PollerHandle {
     let remotes = Remotes::new(web.clone(), Credentials::new(&layout.credentials()));
+    let remotes = remotes.with_links(&layout.ssh_links()).unwrap_or_else(|error| {
+        warn!("connections over ssh are not kept: {error}");
+        remotes
+    });
     let tools = Tools { mirrors: mirrors.clone(), remotes };
     let (seen, mut told) = mpsc::unbounded_channel();
     let inbox = inbox.clone();

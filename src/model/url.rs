@@ -77,6 +77,15 @@ impl RepoUrl {
         format!("{}://{}/", self.way.word(), rest.split('/').next().unwrap_or_default())
     }
 
+    /// `USER@HOST:PORT` as it is written: what a connection over ssh is for.
+    #[must_use]
+    pub fn login_at(&self) -> &str {
+        match self.url.split_once("://") {
+            Some((_, rest)) => rest.split('/').next().unwrap_or_default(),
+            None => self.url.split(':').next().unwrap_or_default(),
+        }
+    }
+
     /// Whether what is sent there stays on this host.
     #[must_use]
     pub fn is_loopback(&self) -> bool {

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
 
 use super::error::SourceError;
+use super::links;
 use super::origin::{Origin, Way};
 use crate::credentials::{BadCredential, Credentials, Secret};
 use crate::sys::memfile::MemFile;
@@ -25,7 +27,7 @@ pub struct Access {
     login: Option<Login>,
     /// PEM of the authorities that are trusted in place of the host's, and where it stands.
     ca: Option<(PathBuf, Vec<u8>)>,
-    known_hosts: Option<PathBuf>,
+    known_hosts: Option<(PathBuf, Vec<u8>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl Access {
     pub fn read(credentials: &Credentials, name: &str) -> Result<Self, BadCredential> {
         let (ca, known) = (format!("{name}.ca"), format!("{name}.known_hosts"));
         let ca = credentials.read_public(&ca)?.map(|pem| (credentials.path(&ca), pem));
-        let known_hosts = credentials.read_public(&known)?.map(|_| credentials.path(&known));
+        let known_hosts = credentials.read_public(&known)?.map(|text| (credentials.path(&known), text));
         let alone = (ca.is_some() || known_hosts.is_some()) && !credentials.path(name).exists();
         let login = if alone { None } else { Some(login(credentials, name)?) };
         Ok(Self { name: Some(name.to_owned()), login, ca, known_hosts })
@@ -70,6 +72,22 @@ impl Access {
         }
     }
 
+    /// By which two logins are told apart, their files' contents included.
+    pub(super) fn print(&self) -> [u8; 32] {
+        let mut print = Sha256::new();
+        let key = match &self.login {
+            Some(Login::Key(key)) => key.bytes(),
+            _ => &[],
+        };
+        let known = self.known_hosts.as_ref().map_or(&[][..], |(_, text)| text);
+        let named = [u8::from(self.name.is_some()), u8::from(self.known_hosts.is_some())];
+        for part in [&named[..], self.name.as_deref().unwrap_or_default().as_bytes(), key, known] {
+            print.update(part.len().to_le_bytes());
+            print.update(part);
+        }
+        print.finalize().into()
+    }
+
     /// # Errors
     /// If this kind of login is not for this kind of URL, or would cross the network readable.
     pub(super) fn check(&self, origin: &Origin) -> Result<(), SourceError> {
@@ -92,11 +110,12 @@ impl Access {
         }
     }
 
-    /// What git is to be told, kept as long as the child runs.
+    /// What git is to be told, kept as long as the child runs. `link`: the socket of a connection over ssh
+    /// that is used, or made and kept.
     ///
     /// # Errors
     /// If memory is short or a path has characters that a shell would read.
-    pub(super) fn for_git(&self, origin: &Origin) -> Result<Told, SourceError> {
+    pub(super) fn for_git(&self, origin: &Origin, link: Option<&Path>) -> Result<Told, SourceError> {
         self.check(origin)?;
         let start = |error: std::io::Error| SourceError::Start(error.to_string());
         let mut told = Told { ssh: OsString::from(SSH), options: Vec::new(), files: Vec::new() };
@@ -112,9 +131,20 @@ impl Access {
             told.ssh.push(quoted(&file.path())?);
             told.files.push(file);
         }
-        if let Some(known) = &self.known_hosts {
+        if let Some((known, _)) = &self.known_hosts {
             told.ssh.push(" -oGlobalKnownHostsFile=/dev/null -oUserKnownHostsFile=");
             told.ssh.push(quoted(known)?);
+        }
+        if let Some(socket) = link {
+            let persist = links::PERSIST.as_secs();
+            // A server that went away without a word is noticed within the time of one question.
+            told.ssh.push(format!(
+                " -oServerAliveInterval=10 -oServerAliveCountMax=2 -oControlMaster=auto -oControlPersist={persist}"
+            ));
+            told.ssh.push(" -oControlPath=");
+            told.ssh.push(quoted(socket)?);
+        } else {
+            told.ssh.push(" -oServerAliveInterval=15 -oControlPath=none");
         }
         Ok(told)
     }
@@ -147,7 +177,7 @@ pub(super) struct Told {
 }
 
 /// No question, no unknown host.
-const SSH: &str = "ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oConnectTimeout=10 -oServerAliveInterval=15";
+const SSH: &str = "ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oConnectTimeout=10";
 
 fn login(credentials: &Credentials, name: &str) -> Result<Login, BadCredential> {
     let secret = credentials.read(name)?;
@@ -223,7 +253,7 @@ mod tests {
     fn nothing_secret_stands_in_what_a_child_is_started_with() {
         let dir = tempfile::tempdir().unwrap();
         let https = origin::parse("https://git.example.org:8443/a.git").unwrap();
-        let told = put(dir.path(), "basic", "me:s3cret").unwrap().for_git(&https).unwrap();
+        let told = put(dir.path(), "basic", "me:s3cret").unwrap().for_git(&https, None).unwrap();
         let encoded = STANDARD.encode("me:s3cret");
         let shown = format!("{:?} {:?}", told.options, told.ssh);
         assert!(!shown.contains("s3cret") && !shown.contains(&encoded), "{shown}");

@@ -29,6 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) what: &'static str,
     pub(super) origin: &'a Origin,
     pub(super) access: &'a Access,
+    /// Of ssh: the socket of a kept connection.
+    pub(super) link: Option<&'a Path>,
     /// The mirror it works in.
     pub(super) git_dir: Option<&'a Path>,
     pub(super) args: Vec<OsString>,
@@ -56,7 +58,7 @@ pub(super) struct Said {
 pub(super) async fn run(call: Call<'_>) -> Result<Said, SourceError> {
     let until = Instant::now() + call.deadline;
     // Kept until the child is over: it reads what this names.
-    let told = call.access.for_git(call.origin)?;
+    let told = call.access.for_git(call.origin, call.link)?;
     let mut command = command(&call, &told)?;
     let child = command.spawn().map_err(|error| SourceError::Start(error.to_string()))?;
     let mut group = Group::new(child).map_err(|error| SourceError::Start(error.to_string()))?;

@@ -29,6 +29,7 @@ pub(super) async fn fetch(
     mirror: &Path,
     origin: &Origin,
     access: &Access,
+    link: Option<&Path>,
     refs: &[RefName],
     (file_max, deadline): (u64, Duration),
 ) -> Result<(), SourceError> {
@@ -45,6 +46,7 @@ pub(super) async fn fetch(
         what: "fetching",
         origin,
         access,
+        link,
         git_dir: Some(mirror),
         args: ARGS.iter().copied().chain([origin.url.as_str()]).map(Into::into).collect(),
         input: refspecs(refs).into_bytes(),

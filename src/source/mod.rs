@@ -9,6 +9,7 @@ mod clean;
 mod error;
 mod fetch;
 mod history;
+mod links;
 mod mirror;
 mod origin;
 mod poll;

@@ -2,6 +2,7 @@
 //! branches, tags and pull requests are passed over, and so are names that git itself would not accept.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::access::Access;
@@ -27,8 +28,13 @@ pub struct Remote {
 ///
 /// # Errors
 /// If the repository gives no answer in time.
-pub(super) async fn list(origin: &Origin, access: &Access, deadline: Duration) -> Result<Remote, SourceError> {
-    let answer = child::run(listing(origin, access, false, deadline)).await?.stdout;
+pub(super) async fn list(
+    origin: &Origin,
+    access: &Access,
+    link: Option<&Path>,
+    deadline: Duration,
+) -> Result<Remote, SourceError> {
+    let answer = child::run(Call { link, ..listing(origin, access, false, deadline) }).await?.stdout;
     if answer.is_empty() && matches!(origin.way, Way::Http | Way::Https) {
         // Any web page of one line passes for an empty repository of the oldest protocol: look whether
         // git spoke to git.
@@ -47,6 +53,7 @@ fn listing<'a>(origin: &'a Origin, access: &'a Access, trace: bool, deadline: Du
         what: "asking",
         origin,
         access,
+        link: None,
         git_dir: None,
         args: ["ls-remote", "--quiet", "--symref", "--", &origin.url].map(Into::into).to_vec(),
         input: Vec::new(),

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::error::SourceError;
 use super::fetch;
+use super::links::{Link, Links};
 use super::origin::{self, Origin, Way};
 use super::remote::{self, Remote};
 use super::scope::Scope;
@@ -31,6 +32,7 @@ const MANNERS_MAX: usize = 10_000;
 #[derive(Clone)]
 pub struct Remotes {
     inner: Arc<Inner>,
+    links: Option<Arc<Links>>,
     pack_max: u64,
 }
 
@@ -53,7 +55,7 @@ impl Remotes {
             turns: Mutex::default(),
             places: Semaphore::new(PLACES),
         };
-        Self { inner: Arc::new(inner), pack_max: fetch::PACK_MAX }
+        Self { inner: Arc::new(inner), links: None, pack_max: fetch::PACK_MAX }
     }
 
     /// Where questions and fetches take their turn, over all repositories.
@@ -64,7 +66,26 @@ impl Remotes {
     /// The same with another limit of what one fetch may bring.
     #[must_use]
     pub fn with_pack_max(&self, bytes: u64) -> Self {
-        Self { inner: self.inner.clone(), pack_max: bytes }
+        Self { pack_max: bytes, ..self.clone() }
+    }
+
+    /// The same, keeping its connections over ssh in `dir`, from one question to the next.
+    ///
+    /// # Errors
+    /// If nothing can be kept there.
+    pub fn with_links(&self, dir: &Path) -> std::io::Result<Self> {
+        Ok(Self { links: Some(Arc::new(Links::new(dir)?)), ..self.clone() })
+    }
+
+    pub(super) fn without_links(&self) -> Self {
+        Self { links: None, ..self.clone() }
+    }
+
+    /// Ends the connections that are kept over ssh.
+    pub async fn end_links(&self) {
+        if let Some(links) = &self.links {
+            links.end_all().await;
+        }
     }
 
     /// Asks what a repository has in `scope`, and gives what the answer covers: servers that are asked
@@ -99,7 +120,13 @@ impl Remotes {
             }
         }
         let _turn = self.turn(&origin, until, deadline).await?;
-        let remote = remote::list(&origin, &access, until.saturating_duration_since(Instant::now())).await?;
+        let left = || until.saturating_duration_since(Instant::now());
+        let mut link = self.link(&origin, &access).await;
+        let mut answer = remote::list(&origin, &access, socket(link.as_ref()), left()).await;
+        while self.is_to_be_asked_again(&mut link, &origin, &access, answer.as_ref().err()).await {
+            answer = remote::list(&origin, &access, socket(link.as_ref()), left()).await;
+        }
+        let remote = answer?;
         Ok((remote, Scope::default()))
     }
 
@@ -118,8 +145,41 @@ impl Remotes {
         let origin = origin::parse(&at.url)?;
         let access = self.access(at).await?;
         let _turn = self.turn(&origin, until, deadline).await?;
-        let limits = (self.pack_max, until.saturating_duration_since(Instant::now()));
-        fetch::fetch(mirror, &origin, &access, refs, limits).await
+        let limits = || (self.pack_max, until.saturating_duration_since(Instant::now()));
+        let mut link = self.link(&origin, &access).await;
+        let mut done = fetch::fetch(mirror, &origin, &access, socket(link.as_ref()), refs, limits()).await;
+        while self.is_to_be_asked_again(&mut link, &origin, &access, done.as_ref().err()).await {
+            done = fetch::fetch(mirror, &origin, &access, socket(link.as_ref()), refs, limits()).await;
+        }
+        done
+    }
+
+    /// The connection over ssh that is kept for this, or will be.
+    async fn link(&self, origin: &Origin, access: &Access) -> Option<Link> {
+        let links = self.links.as_ref().filter(|_| origin.way == Way::Ssh)?;
+        Some(links.of(origin, access).await)
+    }
+
+    /// A kept connection in trouble is ended, and what was asked over it is asked once more, over a new one, in
+    /// what is left of the time. A new one that fails has said how things are.
+    async fn is_to_be_asked_again(
+        &self,
+        link: &mut Option<Link>,
+        origin: &Origin,
+        access: &Access,
+        error: Option<&SourceError>,
+    ) -> bool {
+        let (Some(links), Some(used)) = (&self.links, &*link) else { return false };
+        match error {
+            Some(SourceError::Unreachable { .. } | SourceError::TimedOut { .. } | SourceError::Git { .. }) => {}
+            _ => return false,
+        }
+        let stood = used.stood;
+        links.end(used).await;
+        if stood {
+            *link = Some(links.of(origin, access).await);
+        }
+        stood
     }
 
     /// Read anew each time: who replaces a credential need not tell anybody.
@@ -173,4 +233,8 @@ impl Remotes {
         let held = tokio::time::timeout_at(until, turn.lock_owned()).await;
         held.map(Some).map_err(|_| SourceError::timed_out("waiting to ask", origin, deadline))
     }
+}
+
+fn socket(link: Option<&Link>) -> Option<&Path> {
+    link.map(|link| link.socket.as_path())
 }

@@ -32,7 +32,8 @@ fn steps(at: &Address) -> Vec<&'static str> {
 impl Remotes {
     /// Asks once and tells every step.
     pub async fn trial(&self, at: &Address, branch: Option<&str>, deadline: Duration) -> Vec<TrialStep> {
-        let asked = self.ask(at, &Scope::default(), deadline).await;
+        // What is tried is the way there, all of it.
+        let asked = self.without_links().ask(at, &Scope::default(), deadline).await;
         lay_out(at, branch, asked.as_ref().map(|(remote, _)| remote))
     }
 }

@@ -149,55 +149,75 @@ async fn http_through_git_http_backend() {
     assert!(matches!(down, SourceError::Unreachable { .. }), "{down}");
 }
 
+/// A real sshd on a port of its own, for this user and the key `mine`, and the same keys as credentials: `good`,
+/// `strange` (a key that it does not know), `lost` (a client that does not know it).
+pub struct Sshd {
+    pub server: Server,
+    pub dir: PathBuf,
+    user: String,
+}
+
+impl Sshd {
+    pub fn start(dir: &Path) -> Self {
+        let (sshd, keygen) = (program("sshd", "openssh-server"), program("ssh-keygen", "openssh-client"));
+        program("ssh", "openssh-client");
+        let file = |name: &str| dir.join(name);
+        for key in ["host", "mine", "strange"] {
+            let mut command = Command::new(&keygen);
+            command.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(file(key));
+            assert!(command.status().unwrap().success());
+        }
+        fs::copy(file("mine.pub"), file("authorized")).unwrap();
+        let port = free_port();
+        let config = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
+             PermitRootLogin prohibit-password\n",
+            dir.display()
+        );
+        fs::write(file("sshd.conf"), config).unwrap();
+        // Debian's sshd wants it; systemd makes it where sshd is a service.
+        let _ = fs::create_dir_all("/run/sshd");
+        let mut command = Command::new(sshd);
+        command.arg("-D").arg("-E").arg(file("sshd.log")).arg("-f").arg(file("sshd.conf"));
+        let server = Server::start(command, port);
+        let host_key = fs::read_to_string(file("host.pub")).unwrap();
+        fs::write(file("known"), format!("[127.0.0.1]:{port} {host_key}")).unwrap();
+        fs::write(file("unknown"), "").unwrap();
+        fs::create_dir_all(file("credentials")).unwrap();
+        for (name, key, known) in
+            [("good", "mine", "known"), ("strange", "strange", "known"), ("lost", "mine", "unknown")]
+        {
+            let key = fs::read_to_string(file(key)).unwrap();
+            credential(&file("credentials"), name, key.trim_end());
+            fs::copy(file(known), file("credentials").join(format!("{name}.known_hosts"))).unwrap();
+        }
+        let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+        Self { server, dir: dir.to_owned(), user: user.trim().to_owned() }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("ssh://{}@127.0.0.1:{}{path}", self.user, self.server.port)
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("sshd.log")).unwrap_or_default()
+    }
+}
+
 #[tokio::test]
 async fn ssh_through_sshd() {
     let dir = tempfile::tempdir().unwrap();
     let origin = Origin::new(&dir.path().join("shop.git"));
     let one = origin.commit("main", "one");
-    let (sshd, keygen) = (program("sshd", "openssh-server"), program("ssh-keygen", "openssh-client"));
-    program("ssh", "openssh-client");
-    let file = |name: &str| dir.path().join(name);
-    for key in ["host", "mine", "strange"] {
-        let mut command = Command::new(&keygen);
-        command.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(file(key));
-        assert!(command.status().unwrap().success());
-    }
-    fs::copy(file("mine.pub"), file("authorized")).unwrap();
-    let port = free_port();
-    let config = format!(
-        "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
-         PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
-         PermitRootLogin prohibit-password\n",
-        dir.path().display()
-    );
-    fs::write(file("sshd.conf"), config).unwrap();
-    // Debian's sshd wants it; systemd makes it where sshd is a service.
-    let _ = fs::create_dir_all("/run/sshd");
-    let mut command = Command::new(sshd);
-    command.arg("-D").arg("-E").arg(file("sshd.log")).arg("-f").arg(file("sshd.conf"));
-    let _server = Server::start(command, port);
-    let host_key = fs::read_to_string(file("host.pub")).unwrap();
-    fs::write(file("known"), format!("[127.0.0.1]:{port} {host_key}")).unwrap();
-    fs::write(file("unknown"), "").unwrap();
-
-    // The same keys under names of credentials, each with its known hosts.
-    for (name, key, known) in [("good", "mine", "known"), ("strange", "strange", "known"), ("lost", "mine", "unknown")]
-    {
-        fs::create_dir_all(file("credentials")).unwrap();
-        let key = fs::read_to_string(file(key)).unwrap();
-        credential(&file("credentials"), name, key.trim_end());
-        fs::copy(file(known), file("credentials").join(format!("{name}.known_hosts"))).unwrap();
-    }
-
-    let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
-    let url = format!("ssh://{}@127.0.0.1:{port}{}", user.trim(), origin.url());
-    let remotes = remotes(&file("credentials"));
+    let sshd = Sshd::start(dir.path());
+    let url = sshd.url(&origin.url());
+    let remotes = remotes(&dir.path().join("credentials"));
     let at = |url: &str, credential: &str| Address { url: url.to_owned(), credential: Some(credential.to_owned()) };
     let (all, good) = (Scope::default(), at(&url, "good"));
-    let log = || fs::read_to_string(file("sshd.log")).unwrap_or_default();
-    let (remote, _) = remotes.ask(&good, &all, LONG).await.unwrap_or_else(|error| panic!("{error}\n{}", log()));
+    let (remote, _) = remotes.ask(&good, &all, LONG).await.unwrap_or_else(|error| panic!("{error}\n{}", sshd.log()));
     assert_eq!(remote.refs.get(&head("main")), Some(&id(one)));
-    let mirror = Mirrors::new(&file("mirrors"), b"key").unwrap().open(&good).unwrap();
+    let mirror = Mirrors::new(&dir.path().join("mirrors"), b"key").unwrap().open(&good).unwrap();
     remotes.fetch(&good, mirror.path(), &[head("main")], LONG).await.unwrap();
     assert!(mirror.has(&id(one)));
 
