@@ -1,6 +1,7 @@
-//! What runs cost (`make bench-runs`): durable runs a second at 1, 4 and 16 slots beside bare spawns, the
-//! same as units of systemd beside `systemd-run --wait`, launch to the first step's exec, the same from a process with 200 MiB of its own, capture of a flood, and
-//! what 16 busy runs cost the daemon. Each stands beside a floor of the same run.
+//! What runs cost (`make bench-runs`): durable runs a second at 1, 4 and 16 slots beside bare spawns, the same as
+//! units of systemd beside `systemd-run --wait`, launch to the first step's exec, the same from a process with
+//! 200 MiB of its own, a workspace of 2,000 files, capture of a flood, and what 16 busy runs cost the daemon.
+//! Each stands beside a floor of the same run.
 
 mod common;
 #[path = "common/host.rs"]
@@ -8,8 +9,11 @@ mod host;
 #[allow(dead_code, reason = "shared with tests/runs.rs, which asks for the rest")]
 #[path = "../tests/runs/place.rs"]
 mod place;
+#[allow(dead_code, reason = "shared with the bench of sources, which asks for the rest")]
+#[path = "sources/server.rs"]
+mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,7 +29,7 @@ const FLOOD: u64 = 512 << 20;
 
 /// All of them where none is named.
 const PARTS: &[(&str, fn())] =
-    &[("rates", rates), ("units", units), ("launches", launches), ("flood", flood), ("busy", busy)];
+    &[("rates", rates), ("units", units), ("launches", launches), ("workspaces", workspaces), ("flood", flood), ("busy", busy)];
 
 fn main() {
     if cfg!(debug_assertions) {
@@ -140,6 +144,58 @@ fn times_of(place: &Place, job: &shipbell::model::job::Definition) -> Times {
         millis(asked, said)
     };
     Times::new((0..TIMES).map(one).collect())
+}
+
+/// The child that checks a commit of 2,000 files out, whole, beside `git checkout` of the same, in turn. The
+/// goals: 0.25 s fresh, 0.05 s kept.
+fn workspaces() {
+    const FILES: usize = 2_000;
+    const TURNS: usize = 20;
+    head("a workspace of 2,000 files (goals: fresh 250 ms, kept 50 ms) | ");
+    let temp = tempfile::tempdir().expect("a directory");
+    shipbell::sys::files::keep_apart(temp.path());
+    let origin = server::Origin::large(temp.path(), 5_000, FILES);
+    let mirror = temp.path().join("shop.git");
+    let old = origin.tip();
+    origin.commit(0);
+    let new = origin.tip();
+    let check_out = |work: &Path, history: &str, commits: &[&str]| {
+        std::fs::create_dir_all(work).expect("a directory");
+        let mut command = Command::new(host::BINARY);
+        command.args(["supervise", "--checkout"]).arg(work).arg(&mirror).arg(history).args(commits);
+        time_of_child(command.env("HOME", temp.path().join("home")))
+    };
+    let (mut fresh, mut short, mut same, mut other, mut git) = (vec![], vec![], vec![], vec![], vec![]);
+    for turn in 0..TURNS {
+        let place = |what: &str| -> PathBuf { temp.path().join(format!("{what}{turn}")) };
+        fresh.push(check_out(&place("fresh"), "all", &[&new]));
+        same.push(check_out(&place("fresh"), "all", &[&new, &new]));
+        other.push(check_out(&place("fresh"), "all", &[&old, &new]));
+        short.push(check_out(&place("short"), "commit", &[&new]));
+        let clone = place("git");
+        let cloned = Command::new("git").args(["clone", "-q", "-n", "-s"]).arg(&mirror).arg(&clone).status();
+        assert!(cloned.is_ok_and(|status| status.success()));
+        git.push(time_of_child(Command::new("git").arg("-C").arg(&clone).args(["checkout", "-q", "--detach", &new])));
+        for what in ["fresh", "short", "git"] {
+            std::fs::remove_dir_all(place(what)).expect("it goes");
+        }
+    }
+    for (name, times) in [
+        ("fresh", fresh),
+        ("fresh, history = false", short),
+        ("kept, the same commit", same),
+        ("kept, another commit", other),
+        ("`git checkout`, fresh", git),
+    ] {
+        row(&[name, &Times::new(times).told()]);
+    }
+}
+
+fn time_of_child(command: &mut Command) -> f64 {
+    let begin = Instant::now();
+    let status = command.stdin(Stdio::null()).status().expect("it starts");
+    assert!(status.success(), "{command:?}");
+    begin.elapsed().as_secs_f64() * 1000.0
 }
 
 fn flood() {

@@ -1,6 +1,8 @@
 //! How features combine (JOBFILES.md), one scene each: job files as a sysadmin writes them, the real
 //! core, a small made-up git and a clock that the test sets.
 
+#[path = "rules/choosing.rs"]
+mod choosing;
 #[path = "rules/crowd.rs"]
 mod crowd;
 #[path = "rules/pulls.rs"]

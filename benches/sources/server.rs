@@ -78,6 +78,10 @@ impl Origin {
         ));
     }
 
+    pub fn tip(&self) -> String {
+        self.git(&["rev-parse", "refs/heads/main"])
+    }
+
     fn import(&self, text: &str) {
         let mut command = Command::new("git");
         command.arg("--git-dir").arg(&self.0).args(["fast-import", "--quiet", "--force"]).stdin(Stdio::piped());

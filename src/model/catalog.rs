@@ -68,6 +68,12 @@ impl Pipeline {
 
     /// Whether pull requests are looked at.
     #[must_use]
+    pub fn signers(&self) -> Option<Hash> {
+        let list = self.repo.as_ref()?.signed_by.as_ref()?;
+        Some(Hash::of(list.as_bytes()))
+    }
+
+    #[must_use]
     pub fn takes_pulls(&self) -> bool {
         self.repo.as_ref().is_some_and(|repo| repo.pulls == Pulls::Sandboxed)
     }

@@ -136,6 +136,8 @@ pub struct PollAnswer {
     /// What the remote's HEAD points to.
     pub head: Option<RefName>,
     pub heads: Vec<HeadSeen>,
+    /// The list of allowed signers by which they, and what was known before them, were judged.
+    pub signers: Option<Hash>,
     /// What the store knows of these commits from earlier; the daemon's loop puts it in.
     pub standings: Vec<Standing>,
 }

@@ -92,6 +92,9 @@ fn judge(world: &World, run: &Run, now: Timestamp) -> Gate {
     if run.definition != job.hash {
         return request.map_or(Gate::Refresh, |_| Gate::Void { why: "the job file changed".into() });
     }
+    if let Some(gate) = signature(world, run, definition) {
+        return gate;
+    }
     if let (PipelineState::LastGood { problem }, true) = (&pipeline.state, definition.deploys()) {
         return wait(format!("deployments held: {problem}"));
     }
@@ -113,6 +116,19 @@ fn judge(world: &World, run: &Run, now: Timestamp) -> Gate {
         None => Gate::Ready,
         Some(policy) => environment(world, run, definition, policy, request, confirmed_by.as_deref(), now),
     }
+}
+
+/// Where commits must be signed: by the list that holds now, and nothing runs by an older one's word.
+fn signature(world: &World, run: &Run, definition: &Definition) -> Option<Gate> {
+    let signers = definition.repo.as_ref()?.signed_by.as_ref()?;
+    let (git_ref, pipeline) = (run.git_ref.as_ref()?, &run.run.job.pipeline);
+    if world.scratch.judged.get(pipeline) != Some(signers) {
+        return Some(wait("its signature has not yet been checked by the list that holds now"));
+    }
+    let row = world.live.get(pipeline)?.sightings.get(git_ref)?;
+    let sighting = row.iter().find(|sighting| sighting.number == run.sighting)?;
+    let why = sighting.refused.as_ref().filter(|_| run.attempt == 0)?;
+    Some(Gate::Skip { reason: why.clone() })
 }
 
 /// Every upstream job, at any depth, must be green for the commit.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::model::catalog::{Catalog, Pipeline};
 use crate::model::commit::{CommitId, Comparison, Question};
 use crate::model::event::Change;
+use crate::model::job::Hash;
 use crate::model::name::{JobKey, JobName, PipelineName, RunRef};
 use crate::model::pause::Scope;
 use crate::model::retention::Part;
@@ -32,6 +33,8 @@ pub struct Scratch {
     /// What could not be removed; tried again with the next pass of `[retention]`.
     pub unremovable: BTreeSet<(RunRef, Part)>,
     pub disk_free: Option<u64>,
+    /// By which list of allowed signers the heads of a pipeline were judged; a restart has them judged anew.
+    pub judged: BTreeMap<PipelineName, Hash>,
     /// Steps of running attempts as their facts told them; told again after a restart.
     pub steps: BTreeMap<(RunRef, u32, u32), StepReport>,
     /// Runs that are running, of all pipelines.
@@ -82,6 +85,7 @@ impl Scratch {
             stopping: self.stopping.clone(),
             known: self.known.clone(),
             steps: self.steps.clone(),
+            judged: self.judged.clone(),
             ..Self::default()
         }
     }

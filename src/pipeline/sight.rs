@@ -27,6 +27,7 @@ pub fn polled(draft: &mut Draft<'_>, name: &PipelineName, poll: &PollAnswer) {
     if draft.live(name).is_some_and(|live| live.problem.is_some()) {
         draft.put(Change::PollProblem { pipeline: name.clone(), problem: None });
     }
+    take_judgement(draft, name, poll);
     for seen in &poll.heads {
         head_seen(draft, name, seen, poll.head.as_ref(), first, every);
     }
@@ -35,6 +36,25 @@ pub fn polled(draft: &mut Draft<'_>, name: &PipelineName, poll: &PollAnswer) {
     for gone in known.iter().filter(|git_ref| !still(git_ref)) {
         ref_gone(draft, name, gone);
     }
+}
+
+/// Another list than the last time: all that is known was judged by it, also what is below the heads.
+fn take_judgement(draft: &mut Draft<'_>, name: &PipelineName, poll: &PollAnswer) {
+    let before = draft.world.scratch.judged.get(name).cloned();
+    if before == poll.signers {
+        return;
+    }
+    for seen in &poll.heads {
+        let row = draft.live(name).and_then(|live| live.sightings.get(&seen.git_ref)).cloned().unwrap_or_default();
+        for sighting in row {
+            judge_again(draft, name, seen, sighting);
+        }
+    }
+    match &poll.signers {
+        Some(signers) => drop(draft.world.scratch.judged.insert(name.clone(), signers.clone())),
+        None => drop(draft.world.scratch.judged.remove(name)),
+    }
+    draft.world.scratch.dirty.insert(name.clone());
 }
 
 fn head_seen(
@@ -48,7 +68,9 @@ fn head_seen(
     let tip = draft.live(name).and_then(|live| live.tip(&seen.git_ref)).map(|tip| tip.commit.id.clone());
     mark_off_branch(draft, name, seen);
     if tip.as_ref() == Some(&seen.commit.id) {
-        judge_again(draft, name, seen);
+        if let Some(tip) = draft.live(name).and_then(|live| live.tip(&seen.git_ref)).cloned() {
+            judge_again(draft, name, seen, tip);
+        }
         return;
     }
     let runs = !first || draft.world.pipeline(name).is_some_and(|p| p.names_plainly(&seen.git_ref, head));
@@ -89,18 +111,19 @@ fn note_refused(draft: &mut Draft<'_>, name: &PipelineName, git_ref: &RefName, c
     draft.note("refused", &subject, format!("nothing runs for it: {why}"));
 }
 
-/// The list of those who may sign has changed: a head that stands there is let in, or held.
-fn judge_again(draft: &mut Draft<'_>, name: &PipelineName, seen: &HeadSeen) {
-    let Some(tip) = draft.live(name).and_then(|live| live.tip(&seen.git_ref)).cloned() else { return };
-    let refused = seen.refused.get(&seen.commit.id).cloned();
-    if tip.refused == refused {
+/// The list of those who may sign has changed: what stands there is let in, or held.
+fn judge_again(draft: &mut Draft<'_>, name: &PipelineName, seen: &HeadSeen, sighting: Sighting) {
+    let refused = seen.refused.get(&sighting.commit.id).cloned();
+    if sighting.refused == refused {
         return;
     }
     if let Some(why) = &refused {
-        note_refused(draft, name, &seen.git_ref, &tip.commit, why);
-        skip_runs_of(draft, name, &seen.git_ref, Some(tip.number), why);
+        note_refused(draft, name, &seen.git_ref, &sighting.commit, why);
+        skip_runs_of(draft, name, &seen.git_ref, Some(sighting.number), why);
     }
-    draft.put(Change::SightingPut(Sighting { runs: refused.is_none(), refused, ..tip }));
+    // What is below the head and let in again has had its turn: only the clock may come back to it.
+    let runs = refused.is_none() && (sighting.runs || sighting.commit.id == seen.commit.id);
+    draft.put(Change::SightingPut(Sighting { runs, refused, ..sighting }));
 }
 
 /// A force-push took commits off the branch: they are history, and no job picks them as newest.

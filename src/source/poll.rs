@@ -131,7 +131,8 @@ pub(super) async fn look(
         }
         let (of, place, targets, asked) = (tools.mirrors.clone(), at.clone(), targets.clone(), said.clone());
         let trouble = problem.as_ref().map(ToString::to_string);
-        match blocking(move || report(&of, &place, &targets, &asked, problem.as_ref())).await {
+        let anew = last.is_none();
+        match blocking(move || report(&of, &place, &targets, &asked, problem.as_ref(), anew)).await {
             Ok(looks) => return Looked { looks, remote: trouble.map_or(Ok(said), Err) },
             Err(error) if tries < TRIES && mended(&tools.mirrors, at, &error, deadlines.fetch).await => {}
             Err(error) => return all_failed(&error),
@@ -299,6 +300,7 @@ fn report(
     targets: &[Target],
     said: &Said,
     problem: Option<&SourceError>,
+    anew: bool,
 ) -> Result<Vec<Look>, SourceError> {
     let (remote, url) = (&said.remote, at.url.as_str());
     // Thousands of empty repositories need no mirrors.
@@ -309,12 +311,13 @@ fn report(
         let seen = if emptied {
             Err(SourceError::Emptied { url: origin::shown(url) })
         } else {
-            heads(mirror.as_ref(), target, remote, problem)
+            heads(mirror.as_ref(), target, remote, problem, anew)
         };
         match seen {
             Ok((heads, news)) => {
                 let trouble = missing_branches(&target.pipeline, url, said);
-                let answer = Some(PollAnswer { head: remote.head.clone(), heads, standings: Vec::new() });
+                let signers = target.pipeline.signers();
+                let answer = Some(PollAnswer { head: remote.head.clone(), heads, signers, standings: Vec::new() });
                 Ok(Look { pipeline, answer, trouble, news })
             }
             Err(error) if error.is_damage() && problem.is_none() => Err(error),
@@ -330,6 +333,7 @@ fn heads(
     target: &Target,
     remote: &Remote,
     problem: Option<&SourceError>,
+    anew: bool,
 ) -> Result<(Vec<HeadSeen>, bool), SourceError> {
     let watches = |name: &RefName| target.pipeline.watches(name, remote.head.as_ref());
     let mut heads = Vec::new();
@@ -361,7 +365,7 @@ fn heads(
         }
         let seen =
             HeadSeen { git_ref: name.clone(), commit: mirror.commit(&tip)?, between, gone, refused: BTreeMap::new() };
-        heads.push(judged(mirror, target, seen));
+        heads.push(judged(mirror, target, seen, if anew { known } else { &[] }));
     }
     let told = |name: &RefName| heads.iter().any(|head| head.git_ref == *name);
     news |= target.known.keys().any(|name| watches(name) && !told(name));
@@ -370,13 +374,14 @@ fn heads(
 
 const BETWEEN_MAX: usize = 200;
 
-/// Which of its commits nobody who may has signed.
-fn judged(mirror: &Mirror, target: &Target, mut seen: HeadSeen) -> HeadSeen {
+/// Which of its commits, and of those known before, nobody who may has signed.
+fn judged(mirror: &Mirror, target: &Target, mut seen: HeadSeen, known: &[CommitId]) -> HeadSeen {
     if let Some(signers) = target.pipeline.repo.as_ref().and_then(|repo| repo.signed_by.as_deref()) {
-        let commits = seen.between.iter().chain([&seen.commit]);
-        let refused = commits.filter_map(|commit| {
-            let why = signature::refused(mirror, &seen.git_ref, &commit.id, signers)?;
-            Some((commit.id.clone(), why))
+        let new = seen.between.iter().chain([&seen.commit]).map(|commit| &commit.id);
+        let commits: BTreeSet<&CommitId> = new.chain(known.iter().filter(|id| mirror.has(id))).collect();
+        let refused = commits.into_iter().filter_map(|commit| {
+            let why = signature::refused(mirror, &seen.git_ref, commit, signers)?;
+            Some((commit.clone(), why))
         });
         seen.refused = refused.collect();
     }

@@ -16,6 +16,7 @@ use super::sites::Sites;
 use crate::model::catalog::{Address, Pipeline};
 use crate::model::commit::{CommitId, RefName};
 use crate::model::event::Event;
+use crate::model::job::Hash;
 use crate::model::name::PipelineName;
 
 const DEADLINES: Deadlines = Deadlines { ask: Duration::from_secs(60), fetch: Duration::from_secs(600) };
@@ -146,6 +147,8 @@ fn first_wait(at: &Address, new: usize) -> Duration {
 struct Told {
     head: Option<RefName>,
     tips: BTreeMap<RefName, CommitId>,
+    /// By which list of signers they were judged.
+    signers: Option<Hash>,
     answered: bool,
     trouble: Option<String>,
     at: Instant,
@@ -231,7 +234,8 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
         self.failures = if looked.remote.is_ok() { 0 } else { self.failures.saturating_add(1) };
         let said = looked.remote.as_ref().map(|said| &said.remote).map_err(Clone::clone);
         self.known.ended(&self.at, began, said, self.failures);
-        self.last = looked.remote.ok();
+        // Who got no answer is told everything the next time.
+        self.last = looked.remote.ok().filter(|_| looked.looks.iter().all(|look| look.answer.is_some()));
         self.seen = mine.into_iter().map(|target| (target.pipeline.name.clone(), target.pipeline)).collect();
         self.told.retain(|pipeline, _| self.seen.contains_key(pipeline));
         for look in looked.looks {
@@ -247,6 +251,7 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
         let now = Told {
             head: look.answer.as_ref().and_then(|answer| answer.head.clone()),
             tips: heads.map(|head| (head.git_ref.clone(), head.commit.id.clone())).collect(),
+            signers: look.answer.as_ref().and_then(|answer| answer.signers.clone()),
             answered: look.answer.is_some(),
             trouble: look.trouble.clone(),
             at: Instant::now(),
@@ -254,6 +259,7 @@ impl<T: Fn(Event) + Send + Sync + Clone + 'static> Site<T> {
         let same = |told: &&Told| {
             told.head == now.head
                 && told.tips == now.tips
+                && told.signers == now.signers
                 && told.answered == now.answered
                 && told.trouble == now.trouble
                 && (!look.news || told.at + SAY_AGAIN > now.at)

@@ -85,6 +85,10 @@ impl Scene {
         scene
     }
 
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub fn load(&mut self, text: &str) {
         let catalog = self.catalog(text);
         self.turn(vec![Event::Reloaded { catalog: Arc::new(catalog) }]);
@@ -273,7 +277,12 @@ impl Scene {
                 refused: self.refused.clone(),
             }
         });
-        let poll = PollAnswer { head: head.clone(), heads: heads.collect(), standings: Vec::new() };
+        let poll = PollAnswer {
+            head: head.clone(),
+            heads: heads.collect(),
+            signers: pipeline.signers(),
+            standings: Vec::new(),
+        };
         self.turn(vec![Event::Polled { pipeline: app(), poll }]);
     }
 

@@ -157,7 +157,7 @@ impl Git {
             }
         };
         let heads = watched.map(seen).collect();
-        PollAnswer { head, heads, standings: Vec::new() }
+        PollAnswer { head, heads, signers: pipeline.signers(), standings: Vec::new() }
     }
 
     /// First-parent commits after `old` and before `new`, oldest first; none if `old` is no such ancestor.

@@ -205,7 +205,7 @@ impl House {
             gone: Vec::new(),
             refused: BTreeMap::default(),
         };
-        let poll = PollAnswer { head: Some(main), heads: vec![head], standings: Vec::new() };
+        let poll = PollAnswer { head: Some(main), heads: vec![head], signers: None, standings: Vec::new() };
         self.inbox().ask(Event::Polled { pipeline: PipelineName::new("open-im").unwrap(), poll }).await;
     }
 
