@@ -20,7 +20,15 @@ use crate::model::commit::RefName;
 /// What one fetch may bring, in bytes.
 pub(super) const PACK_MAX: u64 = 8 << 30;
 
-/// Fetches `refs`, and the tags that point into their history. Waits for a fetch into the same mirror that
+/// What is to be fetched.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) refs: &'a [RefName],
+    /// Also the tags that point into their history.
+    pub(super) tags: bool,
+}
+
+/// Fetches what is wanted. Waits for a fetch into the same mirror that
 /// is going on.
 ///
 /// # Errors
@@ -30,10 +38,10 @@ pub(super) async fn fetch(
     origin: &Origin,
     access: &Access,
     link: Option<&Path>,
-    refs: &[RefName],
+    wanted: Wanted<'_>,
     (file_max, deadline): (u64, Duration),
 ) -> Result<(), SourceError> {
-    if refs.is_empty() {
+    if wanted.refs.is_empty() {
         return Ok(());
     }
     let turn = turn_of(mirror);
@@ -42,14 +50,15 @@ pub(super) async fn fetch(
     };
     // What stands in the mirror's config is ours to the byte, whoever wrote to it.
     mirror::restore_config(mirror)?;
+    let tags = if wanted.tags { None } else { Some("--no-tags") };
     let call = Call {
         what: "fetching",
         origin,
         access,
         link,
         git_dir: Some(mirror),
-        args: ARGS.iter().copied().chain([origin.url.as_str()]).map(Into::into).collect(),
-        input: refspecs(refs).into_bytes(),
+        args: ["fetch"].into_iter().chain(tags).chain(ARGS).chain([origin.url.as_str()]).map(Into::into).collect(),
+        input: refspecs(wanted.refs).into_bytes(),
         patience: 120,
         stdout_max: 1 << 20,
         file_max,
@@ -59,8 +68,7 @@ pub(super) async fn fetch(
     child::run(call).await.map(|_| ())
 }
 
-const ARGS: &[&str] = &[
-    "fetch",
+const ARGS: [&str; 10] = [
     "--quiet",
     "--force",
     "--no-write-fetch-head",

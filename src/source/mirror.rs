@@ -290,16 +290,18 @@ impl Mirror {
     pub(super) fn tidy(&self, remote: &Remote, scope: &Scope) -> Result<(), SourceError> {
         let told = |error: git2::Error| self.told(&error);
         let mut doomed = Vec::new();
-        for reference in self.repo.references().map_err(told)? {
-            let reference = reference.map_err(told)?;
-            let Ok(local) = reference.name() else { continue };
-            let Some(name) = remote_name(local) else { continue };
-            let stale = match remote.refs.get(&name) {
-                None => scope.covers(&name) || is_in_the_way(&name, remote),
-                Some(id) => name.is_tag() && peeled(&reference).as_ref() != Some(id),
-            };
-            if stale {
-                doomed.push(reference);
+        // Not those that are kept: they grow ever more.
+        for root in [format!("{HEADS}*"), "refs/tags/*".to_owned()] {
+            for reference in self.repo.references_glob(&root).map_err(told)? {
+                let reference = reference.map_err(told)?;
+                let Some(name) = reference.name().ok().and_then(remote_name) else { continue };
+                let stale = match remote.refs.get(&name) {
+                    None => scope.covers(&name) || is_in_the_way(&name, remote),
+                    Some(id) => name.is_tag() && peeled(&reference).as_ref() != Some(id),
+                };
+                if stale {
+                    doomed.push(reference);
+                }
             }
         }
         for mut reference in doomed {

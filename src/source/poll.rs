@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clean;
 use super::error::SourceError;
+use super::fetch::Wanted;
 use super::mirror::{Mirror, Mirrors};
 use super::origin;
 use super::pulls;
@@ -255,27 +256,38 @@ async fn get(
     if said.remote.refs.is_empty() {
         return Ok(());
     }
-    let mut wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, all_tags)).await?;
+    let wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, all_tags)).await?;
     if wanted.is_empty() {
         return Ok(());
     }
-    if !said.scope.has_all_tags() {
-        // Something is new: now the tags of its history are worth their list.
-        let scope = said.scope.with_all_tags();
-        let pulls = scope.has_pulls();
-        let (mut remote, scope) = in_place(tools, ASK_USUAL, tools.remotes.ask(at, &scope, deadlines.ask)).await?;
-        if pulls {
-            remote = narrowed(tools, at, remote).await?;
-        }
-        let asked = Arc::new(Said { remote, scope, others: Vec::new() });
-        let (mirrors, watching, place) = (tools.mirrors.clone(), targets.clone(), at.clone());
-        wanted = blocking(move || survey(&mirrors.open(&place)?, &watching, &asked, true)).await?;
-        if wanted.is_empty() {
-            return Ok(());
-        }
+    let within = deadlines.fetch;
+    if said.scope.has_all_tags() {
+        return fetch(tools, at, Wanted { refs: &wanted, tags: true }, within).await;
     }
+    // Something is new: now the tags of its history are worth their list, which is asked for meanwhile.
+    let heads = Wanted { refs: &wanted, tags: false };
+    let (fetched, tagged) =
+        tokio::join!(fetch(tools, at, heads, within), with_tags(tools, at, said, deadlines.ask));
+    fetched?;
+    let (tagged, mirrors, watching, place) = (tagged?, tools.mirrors.clone(), targets.clone(), at.clone());
+    let rest = blocking(move || survey(&mirrors.open(&place)?, &watching, &tagged, true)).await?;
+    if rest.is_empty() { Ok(()) } else { fetch(tools, at, Wanted { refs: &rest, tags: true }, within).await }
+}
+
+async fn fetch(tools: &Tools, at: &Address, wanted: Wanted<'_>, within: Duration) -> Result<(), SourceError> {
     let mirror = tools.mirrors.path(at);
-    in_place(tools, FETCH_USUAL, tools.remotes.fetch(at, &mirror, &wanted, deadlines.fetch)).await
+    in_place(tools, FETCH_USUAL, tools.remotes.fetch_wanted(at, &mirror, wanted, within)).await
+}
+
+/// The same question with all tags.
+async fn with_tags(tools: &Tools, at: &Address, said: &Said, deadline: Duration) -> Result<Said, SourceError> {
+    let scope = said.scope.with_all_tags();
+    let pulls = scope.has_pulls();
+    let (mut remote, scope) = in_place(tools, ASK_USUAL, tools.remotes.ask(at, &scope, deadline)).await?;
+    if pulls {
+        remote = narrowed(tools, at, remote).await?;
+    }
+    Ok(Said { remote, scope, others: Vec::new() })
 }
 
 /// What is to be fetched.

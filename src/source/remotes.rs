@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::access::Access;
 use super::error::SourceError;
-use super::fetch;
+use super::fetch::{self, Wanted};
 use super::links::{Link, Links};
 use super::origin::{self, Origin, Way};
 use super::remote::{self, Remote};
@@ -141,15 +141,25 @@ impl Remotes {
         refs: &[RefName],
         deadline: Duration,
     ) -> Result<(), SourceError> {
+        self.fetch_wanted(at, mirror, Wanted { refs, tags: true }, deadline).await
+    }
+
+    pub(super) async fn fetch_wanted(
+        &self,
+        at: &Address,
+        mirror: &Path,
+        wanted: Wanted<'_>,
+        deadline: Duration,
+    ) -> Result<(), SourceError> {
         let until = Instant::now() + deadline;
         let origin = origin::parse(&at.url)?;
         let access = self.access(at).await?;
         let _turn = self.turn(&origin, until, deadline).await?;
         let limits = || (self.pack_max, until.saturating_duration_since(Instant::now()));
         let mut link = self.link(&origin, &access).await;
-        let mut done = fetch::fetch(mirror, &origin, &access, socket(link.as_ref()), refs, limits()).await;
+        let mut done = fetch::fetch(mirror, &origin, &access, socket(link.as_ref()), wanted, limits()).await;
         while self.is_to_be_asked_again(&mut link, &origin, &access, done.as_ref().err()).await {
-            done = fetch::fetch(mirror, &origin, &access, socket(link.as_ref()), refs, limits()).await;
+            done = fetch::fetch(mirror, &origin, &access, socket(link.as_ref()), wanted, limits()).await;
         }
         done
     }
