@@ -45,7 +45,7 @@ bench: ## what a commit's way costs, beside floors; figures are in docs/performa
 bench-clock: ## what the clock costs, beside floors and peers; PARTS="start crowd all rest files ledger"
 	$(CARGO) bench --locked --bench clock -- $(PARTS)
 
-bench-runs: ## what runs cost, beside floors and systemd-run; PARTS="rates units launches flood busy"
+bench-runs: ## what runs cost, beside floors and systemd-run; PARTS="rates units launches workspaces flood busy"
 	$(CARGO) bench --locked --bench runs -- $(PARTS)
 
 bench-sources: ## what looking at repositories costs, beside git, libgit2 and Buildbot's call; PARTS="poll many push"

@@ -9,7 +9,6 @@ mod host;
 #[allow(dead_code, reason = "shared with tests/runs.rs, which asks for the rest")]
 #[path = "../tests/runs/place.rs"]
 mod place;
-#[allow(dead_code, reason = "shared with the bench of sources, which asks for the rest")]
 #[path = "sources/server.rs"]
 mod server;
 
@@ -28,8 +27,14 @@ const TIMES: usize = 40;
 const FLOOD: u64 = 512 << 20;
 
 /// All of them where none is named.
-const PARTS: &[(&str, fn())] =
-    &[("rates", rates), ("units", units), ("launches", launches), ("workspaces", workspaces), ("flood", flood), ("busy", busy)];
+const PARTS: &[(&str, fn())] = &[
+    ("rates", rates),
+    ("units", units),
+    ("launches", launches),
+    ("workspaces", workspaces),
+    ("flood", flood),
+    ("busy", busy),
+];
 
 fn main() {
     if cfg!(debug_assertions) {

@@ -1,6 +1,8 @@
 //! A real git server for the bench of sources (git http-backend behind lighttpd), its repositories, and a
 //! wire on which bytes are counted.
 
+#![allow(dead_code, reason = "each bench uses its own part")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _};

@@ -127,8 +127,7 @@ fn signature(world: &World, run: &Run, definition: &Definition) -> Option<Gate> 
     }
     let row = world.live.get(pipeline)?.sightings.get(git_ref)?;
     let sighting = row.iter().find(|sighting| sighting.number == run.sighting)?;
-    let why = sighting.refused.as_ref().filter(|_| run.attempt == 0)?;
-    Some(Gate::Skip { reason: why.clone() })
+    Some(Gate::Skip { reason: sighting.refused.clone()? })
 }
 
 /// Every upstream job, at any depth, must be green for the commit.

@@ -18,9 +18,9 @@ use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
 use super::access::Access;
-use super::child;
 use super::origin::Origin;
 use crate::model::job::hex;
+use crate::signature::program;
 use crate::sys::host;
 
 /// Unused for so long, ssh ends it by itself: a little more than the usual interval of polls.
@@ -132,7 +132,7 @@ async fn greets(socket: &Path) -> bool {
 }
 
 async fn end(socket: &Path) {
-    if let Some(ssh) = child::program("ssh") {
+    if let Some(ssh) = program("ssh") {
         let mut path = std::ffi::OsString::from("-oControlPath=");
         path.push(socket);
         let mut command = Command::new(ssh);

@@ -266,8 +266,7 @@ async fn get(
     }
     // Something is new: now the tags of its history are worth their list, which is asked for meanwhile.
     let heads = Wanted { refs: &wanted, tags: false };
-    let (fetched, tagged) =
-        tokio::join!(fetch(tools, at, heads, within), with_tags(tools, at, said, deadlines.ask));
+    let (fetched, tagged) = tokio::join!(fetch(tools, at, heads, within), with_tags(tools, at, said, deadlines.ask));
     fetched?;
     let (tagged, mirrors, watching, place) = (tagged?, tools.mirrors.clone(), targets.clone(), at.clone());
     let rest = blocking(move || survey(&mirrors.open(&place)?, &watching, &tagged, true)).await?;

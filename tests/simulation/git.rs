@@ -143,21 +143,30 @@ impl Git {
     pub fn poll(&self, pipeline: &Pipeline, world: &World) -> PollAnswer {
         let head = Some(name("refs/heads/main")).filter(|main| self.refs.contains_key(main));
         let live = world.live.get(&pipeline.name);
+        let signed = pipeline.signers().is_some();
         let watched = self.refs.iter().filter(|(git_ref, _)| pipeline.watches(git_ref, head.as_ref()));
         let seen = |(git_ref, at): (&RefName, &usize)| {
             let row = live.and_then(|live| live.sightings.get(git_ref)).map_or(&[][..], Vec::as_slice);
             let on_it = self.ancestors(*at);
+            let between = row.last().map(|last| self.between(self.place(&last.commit.id), *at)).unwrap_or_default();
+            let all = between.iter().map(|info| &info.id).chain(row.iter().map(|known| &known.commit.id));
+            let all = all.chain([&self.nodes[*at].info.id]).filter(|id| signed && !self.is_signed(id));
             let gone = row.iter().map(|sighting| sighting.commit.id.clone());
             HeadSeen {
                 git_ref: git_ref.clone(),
                 commit: self.nodes[*at].info.clone(),
-                between: row.last().map(|last| self.between(self.place(&last.commit.id), *at)).unwrap_or_default(),
+                refused: all.map(|id| (id.clone(), "it is not signed".to_owned())).collect(),
+                between,
                 gone: gone.filter(|id| !on_it.contains(&self.place(id))).collect(),
-                refused: BTreeMap::new(),
             }
         };
         let heads = watched.map(seen).collect();
         PollAnswer { head, heads, signers: pipeline.signers(), standings: Vec::new() }
+    }
+
+    /// Whether somebody who may has signed it: one in five is not.
+    pub fn is_signed(&self, id: &CommitId) -> bool {
+        self.place(id) % 5 != 3
     }
 
     /// First-parent commits after `old` and before `new`, oldest first; none if `old` is no such ancestor.

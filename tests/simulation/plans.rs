@@ -6,8 +6,8 @@ use std::sync::Arc;
 use shipbell::model::catalog::{Catalog, Job, Marks, Notify, Person, Pipeline, PipelineState, Pulls, Repo, Settings};
 use shipbell::model::forge::{Forge, ForgeSettings};
 use shipbell::model::job::{
-    Approval, CatchUp, Commits, DEFINITION_FORMAT, Definition, EnvironmentPolicy, Every, EveryFrom, Factor, Limits,
-    OnInterrupted, Overlap, RefFilter, RepoDef, Retry, Sandbox, ScheduleDef, StepDef, Unchanged, WindowDef,
+    Approval, CatchUp, Commits, DEFINITION_FORMAT, Definition, EnvironmentPolicy, Every, EveryFrom, Factor, Hash,
+    Limits, OnInterrupted, Overlap, RefFilter, RepoDef, Retry, Sandbox, ScheduleDef, StepDef, Unchanged, WindowDef,
 };
 use shipbell::model::letter::COMMITTERS;
 use shipbell::model::time::Seconds;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub without_app: bool,
     pub bob_releases: bool,
     pub pulls: bool,
+    /// Whether commits of app must be signed.
+    pub signed: bool,
 }
 
 impl Plan {
@@ -78,6 +80,7 @@ impl Plan {
             without_app: false,
             bob_releases: true,
             pulls: false,
+            signed: false,
         }
     }
 
@@ -104,7 +107,10 @@ impl Plan {
                 };
             }
             12 => self.without_app = !self.without_app,
-            13 => self.pulls = !self.pulls,
+            13 => {
+                self.signed ^= self.pulls;
+                self.pulls = !self.pulls;
+            }
             _ => self.bob_releases = !self.bob_releases,
         }
         format!("{self:?}")
@@ -240,10 +246,11 @@ impl Plan {
     }
 
     fn pipeline(&self, name: &str, definitions: &[Definition]) -> Pipeline {
+        let signers = (self.signed && name == "app").then(|| "ann ssh-ed25519 AAAA".to_owned());
         let repo = definitions[0].repo.as_ref().map(|repo| Repo {
             url: repo.url.clone(),
             credential: None,
-            signed_by: None,
+            signed_by: signers.clone().map(Into::into),
             refs: definitions[0].refs.clone(),
             poll: Seconds::minutes(1),
             quiet: Seconds(self.quiet),
@@ -257,6 +264,9 @@ impl Plan {
         let mut left: Vec<Definition> = definitions.iter().filter(there).cloned().collect();
         for definition in left.iter_mut().filter(|definition| definition.key.job.as_str() == "test") {
             definition.pulls = self.pulls;
+        }
+        for repo in left.iter_mut().filter_map(|definition| definition.repo.as_mut()) {
+            repo.signed_by = signers.as_ref().map(|list| Hash::of(list.as_bytes()));
         }
         // Whoever needs a job that is not there is an error of the file: it would be gone as well.
         loop {

@@ -42,6 +42,10 @@ pub fn may_start(checks: &mut Checks, all: &Transition<'_>, old: &Run, run: &Run
     let longest = definition.retry.delay.max(Seconds(5)).after(all.now);
     must(not_before.is_none_or(|at| at <= all.now || at > longest), "a retry waits for its delay", run)?;
     needs(all.after, &run.run.job, definition, run.commit.as_ref())?;
+    if let (Some(commit), true) = (&run.commit, pipeline.signers().is_some()) {
+        must(all.gits[&run.run.job.pipeline].is_signed(commit), "only what is signed starts", run)?;
+        checks.seen("signed start");
+    }
     let Some(policy) = &definition.environment else { return Ok(()) };
     must(pipeline.state == PipelineState::Ok, "deployments are held while the file is broken", run)?;
     let windows = Windows::parse(&policy.windows, &policy.freezes).unwrap();

@@ -423,6 +423,9 @@ pub fn calm_down(robot: &mut Robot, random: &mut Random) -> Result<(), Fault> {
     robot.turn()?;
     come_to_rest(robot, random)?;
     crate::checks::nothing_was_forgotten(&robot.world)?;
+    let reason = |run| shipbell::pipeline::waits(&robot.world, run, robot.now);
+    let unchecked = robot.world.runs().find(|run| reason(run).is_some_and(|reason| reason.contains(UNCHECKED)));
+    must(unchecked.is_none(), "a poll checks every signature", unchecked)?;
     let open = robot.world.last_request;
     // Longer than any voting or approval lives.
     robot.advance(Seconds::days(15));
@@ -470,5 +473,18 @@ pub fn come_to_rest(robot: &mut Robot, random: &mut Random) -> Result<(), Fault>
 }
 
 /// What a run may wait for when nothing is under way.
-const LASTING: &[&str] =
-    &["approval", "a person", "resolve", "off", "held", "needs", "window", "the delay", "after #", "cannot compare"];
+const LASTING: &[&str] = &[
+    "approval",
+    "a person",
+    "resolve",
+    "off",
+    "held",
+    "needs",
+    "window",
+    "the delay",
+    "after #",
+    "cannot compare",
+    UNCHECKED,
+];
+/// Until the next poll.
+const UNCHECKED: &str = "not yet been checked";
