@@ -92,6 +92,9 @@ fn the_worked_examples_are_good() {
     assert_eq!(loaded.catalog.pipelines.len(), examples.len());
     let order: Vec<&str> = pipeline(&loaded, "open-im").order.iter().map(JobName::as_str).collect();
     assert_eq!(order, ["test", "image", "staging", "production"]);
+    // A pipe that fails at the front fails the step, where nobody says otherwise.
+    let jobs = &pipeline(&loaded, "open-im").jobs;
+    assert!(jobs.values().all(|job| *job.definition.shell == ["bash", "-euo", "pipefail", "-c"]));
 }
 
 /// Compares the messages about each file of a folder with what stands beside it.

@@ -232,7 +232,8 @@ fn a_shell_that_is_not_there_is_said() {
     job.shell = vec!["no-such-shell".into(), "-c".into()].into();
     let (outcome, reason) = outcome(&place.run(&job));
     assert_eq!(outcome, Outcome::Failed);
-    assert!(reason.contains("no-such-shell could not be started"), "{reason}");
+    assert!(reason.contains("there is no no-such-shell on this host (PATH is /"), "{reason}");
+    assert!(reason.contains("write shell = [\"sh\", \"-eu\", \"-c\"] in the job"), "{reason}");
 }
 
 #[test]

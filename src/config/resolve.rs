@@ -86,7 +86,8 @@ fn check_root(draft: &Draft, shared: &Shared, findings: &Findings) {
 }
 
 /// One for all jobs that name none: there may be ten thousand.
-static USUAL_SHELL: LazyLock<Arc<[String]>> = LazyLock::new(|| ["sh", "-eu", "-c"].map(String::from).into());
+static USUAL_SHELL: LazyLock<Arc<[String]>> =
+    LazyLock::new(|| ["bash", "-euo", "pipefail", "-c"].map(String::from).into());
 
 fn no_refs() -> RefFilter {
     RefFilter { branches: None, tags: Vec::new() }

@@ -95,7 +95,7 @@ pub struct Definition {
     pub init: Option<Box<InitDef>>,
     pub steps: Vec<StepDef>,
     pub dir: Option<String>,
-    /// argv before the step's text, `["sh", "-eu", "-c"]` where the file names none.
+    /// argv before the step's text, `["bash", "-euo", "pipefail", "-c"]` where the file names none.
     pub shell: std::sync::Arc<[String]>,
     pub env: BTreeMap<String, EnvValue>,
     /// `None`: the user of the launcher's default.

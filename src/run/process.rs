@@ -115,8 +115,14 @@ impl Bench {
         }
         let what = task.argv.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
         let place = task.dir.clone();
+        let path = task.env.get("PATH").cloned().unwrap_or_default();
         let pid = match self.start(task) {
             Ok(pid) => pid,
+            // The directory is there, so it is the program that is not.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && place.is_dir() => {
+                let advice = "Install it, or write shell = [\"sh\", \"-eu\", \"-c\"] in the job";
+                return StepEnd::Refused(format!("there is no {what} on this host (PATH is {path}). {advice}"));
+            }
             Err(error) => {
                 return StepEnd::Refused(format!("{what} could not be started in {}: {error}", place.display()));
             }
