@@ -35,7 +35,8 @@ sim: ## the long simulation; SHIPBELL_SEEDS=N sets its length
 	SHIPBELL_SEEDS=$(SHIPBELL_SEEDS) $(CARGO) test --release --locked --test simulation -- --nocapture
 	SHIPBELL_YEARS=10 $(CARGO) test --release --locked --test simulation_clock -- --nocapture
 
-storm: ## 500 times kill -9 under load, without and with systemd (as root); SHIPBELL_STORM=N sets how many
+storm: ## 500 times kill -9 under load, without and with systemd (as root), and once at every commit; SHIPBELL_STORM=N
+	SHIPBELL_STORM=$(SHIPBELL_STORM) $(CARGO) test --locked --test faults fault_3 -- --nocapture
 	SHIPBELL_STORM=$(SHIPBELL_STORM) $(CARGO) test --locked --test storm -- --nocapture
 	SHIPBELL_STORM=$(SHIPBELL_STORM) $(CARGO) test --locked --test systemd storm -- --nocapture
 

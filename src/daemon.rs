@@ -4,6 +4,7 @@
 pub mod apart;
 mod boot;
 mod chores;
+mod damaged;
 mod follow;
 mod logging;
 mod perform;
@@ -36,6 +37,9 @@ pub enum Failure {
     Locked(PathBuf),
     #[error("{0}")]
     Database(#[from] OpenError),
+    /// What it recorded may not be there: the next start reads what is.
+    #[error("{0}\nnothing more is started, and this daemon ends; runs go on")]
+    Lost(String),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
     #[error("{0}")]
@@ -43,11 +47,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit code by sysexits.h: 75 try again later, 77 not permitted, 78 configuration, else 1.
+    /// The exit code by sysexits.h: 74 the disk, 75 try again later, 77 not permitted, 78 configuration, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Locked(_) => 75,
+            Self::Database(OpenError::Disk { .. }) | Self::Lost(_) => 74,
             Self::Database(_) => 78,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => 77,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => 75,
@@ -66,7 +71,12 @@ impl Failure {
 /// # Errors
 /// If it cannot start, or the database cannot be read any more.
 pub async fn run(options: Options) -> Result<(), Failure> {
-    let mut daemon = boot::boot(options).await?;
+    let mut daemon = match boot::boot(options.clone()).await {
+        Err(Failure::Database(damaged @ OpenError::Damaged { .. })) => {
+            return damaged::stand_by(&options, &damaged).await;
+        }
+        booted => booted?,
+    };
     let result = daemon.turns().await;
     daemon.farewell();
     daemon.poller.sites().tools.remotes.end_links().await;

@@ -31,6 +31,8 @@ pub enum Message {
         dry_run: bool,
         reply: oneshot::Sender<Result<PruneView, String>>,
     },
+    /// The database is, by its own check.
+    Damaged(String),
     Stop,
 }
 
@@ -138,6 +140,11 @@ impl Inbox {
         let (reply, receiver) = oneshot::channel();
         self.0.send(Message::Prune { by, dry_run, reply }).await.ok()?;
         receiver.await.ok()
+    }
+
+    /// From a thread that is not async: nothing can be decided any more.
+    pub fn damaged_blocking(&self, why: String) {
+        let _ = self.0.blocking_send(Message::Damaged(why));
     }
 
     pub async fn stop(&self) {

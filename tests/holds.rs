@@ -59,7 +59,7 @@ fn below_the_floor_of_the_disk_runs_wait() {
 
 /// Fault 9, seen from outside.
 #[test]
-fn a_fork_bomb_does_not_keep_the_daemon_from_answering() {
+fn fault_9_a_fork_bomb_does_not_keep_the_daemon_from_answering() {
     let mut robot = Robot::new("");
     let bomb = "steps = \"bomb() { bomb | bomb & }; bomb; sleep 60\"\nshell = [\"bash\", \"-c\"]\n";
     let limits = "limits = { tasks = 100 }\ntimeout = \"2s\"\ngrace = \"1s\"\n";

@@ -138,18 +138,7 @@ fn fault_15_a_full_disk_costs_output_and_never_the_run() {
         "head -c 1000000 /dev/zero | tr '\\0' x; echo; echo still here >&2",
         "rm ../filler; sleep 0.2; echo there is room again",
     ]);
-    let order = place.order(&job);
-    let dir = place.prepare(&order);
-    let saved = tempfile::tempdir().unwrap();
-    let script = "set -e; cp ticket.json \"$2/ticket\"; mount -t tmpfs -o size=2m tmpfs \"$1\"; cd \"$1\"
-        cp \"$2/ticket\" ticket.json; head -c 1500000 /dev/zero > filler
-        \"$3\" supervise \"$1\"; cp events.jsonl log \"$2\"";
-    let status = std::process::Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
-        .args([dir.as_os_str(), saved.path().as_os_str(), place::BINARY.as_ref()])
-        .current_dir(&dir)
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "this test needs unshare(1) and user namespaces");
+    let saved = place.on_a_small_disk(&job, "head -c 1500000 /dev/zero > filler", "");
     let read = |name: &str| std::fs::read_to_string(saved.path().join(name)).unwrap();
     let log = read("log");
     assert!(read("events.jsonl").contains("\"succeeded\""), "{}", &log[log.len().saturating_sub(500)..]);

@@ -1,6 +1,8 @@
 //! One attempt, on the real supervisor: real processes, real repositories, real signals. What a run is
 //! told to do stands in each test; how a ticket is made and a result awaited stands in `runs/place.rs`.
 
+#[path = "runs/disk.rs"]
+mod disk;
 #[path = "runs/ends.rs"]
 mod ends;
 #[path = "runs/limits.rs"]
@@ -448,34 +450,4 @@ fn downstream_finds_artifacts_and_outputs() {
     let (outcome, reason) = outcome(&place.wait(&order.run));
     assert_eq!(outcome, Outcome::Failed);
     assert!(reason.contains("artifact app of shop/test#1 is not what that run left"), "{reason}");
-}
-
-/// The directory of the attempt is a file system of its own, which the step fills to the last byte.
-#[test]
-fn a_full_disk_delays_the_facts_and_loses_none() {
-    let place = Place::new();
-    let job = job(&["printf 'A=%s\\n' $(head -c 30000 /dev/zero | tr '\\0' x) >> $SHIPBELL_OUTPUT
-        head -c 9000000 /dev/zero > fill || true
-        echo filled"]);
-    let order = place.order(&job);
-    let dir = place.prepare(&order);
-    let saved = tempfile::tempdir().unwrap();
-    let script = "set -e; cp ticket.json \"$2/ticket\"
-        mount -t tmpfs -o size=2m tmpfs \"$1\"; cd \"$1\"; cp \"$2/ticket\" ticket.json
-        (while ! test -e work/fill; do sleep 0.1; done; sleep 2; cp events.jsonl \"$2/early\"; rm work/fill) &
-        \"$3\" supervise \"$1\"; wait; cp events.jsonl log \"$2\"";
-    let status = std::process::Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
-        .args([dir.as_os_str(), saved.path().as_os_str(), place::BINARY.as_ref()])
-        .current_dir(&dir)
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "this test needs unshare(1) and user namespaces");
-    let read = |name: &str| std::fs::read_to_string(saved.path().join(name)).unwrap();
-    assert!(!read("early").contains("\"finished\""), "the disk was not full: {}", read("early"));
-    let words: Vec<String> = read("events.jsonl")
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["fact"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(words, ["started", "step", "value", "step-ended", "finished", "empty"]);
-    assert!(read("events.jsonl").contains("\"succeeded\""), "{}", read("log"));
 }

@@ -197,7 +197,7 @@ fn check_run(storm: &Storm, row: &serde_json::Value, witness: &BTreeMap<PathBuf,
 
 /// Faults 1, 4 and 5 at instants that nobody chose, without systemd.
 #[test]
-fn a_storm_of_kills_loses_nothing_and_doubles_nothing() {
+fn fault_4_and_5_a_storm_of_kills_loses_nothing_and_doubles_nothing() {
     let number = |name: &str, otherwise| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise);
     let (kills, seed) = (number("SHIPBELL_STORM", KILLS), number("SHIPBELL_SEED", 11));
     println!("SHIPBELL_STORM={kills} SHIPBELL_SEED={seed}");

@@ -64,6 +64,8 @@ fn scenario(name: &str) {
     let output = boot.output().expect("tests/systemd-boot.sh can be started");
     let failed = format!("{name}: {}, journal in {}\n{}", output.status, journal.display(), said(&output));
     assert!(output.status.success(), "{failed}");
+    // Seen with --nocapture.
+    println!("{}", String::from_utf8_lossy(&output.stdout));
 }
 
 /// Copies of the units that start this binary.
@@ -109,7 +111,7 @@ fn users_and_directories_are_made_as_the_unit_needs_them() {
 
 /// Fault 1 (the daemon is killed while a job runs) and fault 37 in part (stopped while one runs).
 #[test]
-fn a_run_goes_on_while_the_daemon_is_restarted_killed_and_stopped() {
+fn fault_1_a_run_goes_on_while_the_daemon_is_restarted_killed_and_stopped() {
     scenario("restart");
 }
 
@@ -125,13 +127,13 @@ fn steps_are_users_of_their_own_who_reach_what_is_theirs() {
 
 /// Faults 7 (a unit stopped by hand) and 8 (what hides and ignores TERM), with what systemd adds.
 #[test]
-fn every_run_is_a_unit_and_nothing_of_it_is_left() {
+fn fault_7_every_run_is_a_unit_and_nothing_of_it_is_left() {
     scenario("units");
 }
 
 /// Faults 2 (the executor is killed), 5 (a start whose answer is lost) and 34 (who asks, and what).
 #[test]
-fn the_executor_has_no_capability_believes_nobody_and_may_be_killed() {
+fn fault_2_the_executor_has_no_capability_believes_nobody_and_may_be_killed() {
     scenario("executor");
 }
 
@@ -143,13 +145,13 @@ fn signed_votes_are_verified_by_the_executor_and_root_alone_goes_without() {
 
 /// Faults 1, 2, 4 and 5 at instants that nobody chose.
 #[test]
-fn a_storm_of_kills_under_systemd_loses_nothing_and_doubles_nothing() {
+fn fault_4_and_5_a_storm_of_kills_under_systemd_loses_nothing_and_doubles_nothing() {
     scenario("storm");
 }
 
 /// Fault 6, with a host that really goes down: once in its own time, once at once.
 #[test]
-fn a_reboot_is_told_from_a_stop_by_hand_and_from_a_killed_supervisor() {
+fn fault_6_a_reboot_is_told_from_a_stop_by_hand_and_from_a_killed_supervisor() {
     scenario("reboot");
 }
 

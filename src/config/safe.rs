@@ -5,18 +5,27 @@ use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::Trust;
+use crate::sys::files::changed_ago;
 use crate::sys::host::user_name_of;
 
 /// Longest job file.
 pub const BYTES_MAX: u64 = 256 * 1024;
+/// A file that was touched less long ago may be in the middle of being written; and twice the tick of the
+/// clock that files are stamped by, so that a second change has a time of its own.
+const STILL: Duration = Duration::from_millis(20);
+/// So often a file that moves is looked at.
+const TRIES: usize = 25;
 
 /// Why a file is not followed.
 #[derive(Debug)]
 pub enum Refusal {
     Gone,
     Unreadable(String),
+    /// It did not stand still long enough to be read as a whole.
+    Moving,
     NoFile,
     TooLong,
     /// Others may write it.
@@ -33,6 +42,7 @@ impl Refusal {
         match self {
             Self::Gone => format!("{what} is not there"),
             Self::Unreadable(error) => format!("{what} cannot be read: {error}"),
+            Self::Moving => format!("{what} changes while it is read"),
             Self::NoFile => format!("refused: {what} is no regular file"),
             Self::TooLong => format!("refused: {what} is longer than 256 KiB"),
             Self::Mode(..) => {
@@ -65,6 +75,9 @@ impl Refusal {
             Self::Mode(mode, ..) => vec![format!("chmod {:04o} {path}", mode & 0o7755)],
             Self::Owner(..) => vec![format!("read it through, then: chown root {path}")],
             Self::TooLong => vec!["put long scripts into files of the repository and call them".into()],
+            Self::Moving => {
+                vec!["write a new version beside it and rename that into its place, then: shipbell reload".into()]
+            }
             Self::NoFile => vec!["write a plain file in its place".into()],
             Self::NoText(_) => vec!["save it as UTF-8".into()],
             Self::Gone | Self::Unreadable(_) => Vec::new(),
@@ -105,14 +118,38 @@ pub fn read(path: &Path, trust: Option<&Trust>) -> Result<String, Refusal> {
             return Err(Refusal::Owner(link.uid(), link.gid()));
         }
     }
-    let file = File::open(path).map_err(unreadable)?;
-    judge(&file.metadata().map_err(unreadable)?, trust)?;
-    let mut bytes = Vec::new();
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let mut bytes = None;
+    for _ in 0..TRIES {
+        let file = File::open(path).map_err(unreadable)?;
+        judge(&file.metadata().map_err(unreadable)?, trust)?;
+        bytes = read_still(&file).map_err(unreadable)?;
+        if bytes.is_some() {
+            break;
+        }
+    }
+    let bytes = bytes.ok_or(Refusal::Moving)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(Refusal::TooLong);
     }
     String::from_utf8(bytes).map_err(|error| Refusal::NoText(error.utf8_error().valid_up_to()))
+}
+
+/// What an open file says, if nobody wrote to it meanwhile or just before: half of a new version, or half
+/// of it over half of the old one, can be a job file too.
+fn read_still(mut file: &File) -> std::io::Result<Option<Vec<u8>>> {
+    let before = file.metadata()?;
+    if changed_ago(&before) < STILL {
+        // What is written from here on gets another time than this.
+        std::thread::sleep(STILL);
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let after = file.metadata()?;
+    let same =
+        (before.size(), before.mtime(), before.mtime_nsec()) == (after.size(), after.mtime(), after.mtime_nsec());
+    // Another file in its place takes its name away, and leaves what it says.
+    let touched = (before.ctime(), before.ctime_nsec()) != (after.ctime(), after.ctime_nsec());
+    Ok((same && (!touched || after.nlink() < before.nlink())).then_some(bytes))
 }
 
 fn judge(found: &Metadata, trust: Option<&Trust>) -> Result<(), Refusal> {

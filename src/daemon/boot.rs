@@ -213,7 +213,7 @@ pub(super) fn read_log(executor: &Executor) -> ReadLog {
 }
 
 /// Opens the page's address and the control socket.
-async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener, UnixListener), Failure> {
+pub(super) async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener, UnixListener), Failure> {
     let pages = TcpListener::bind(listen).await.map_err(Failure::io(format!("cannot listen on {listen}")))?;
     let address = pages.local_addr().map_err(Failure::io("no address"))?.to_string();
     // Where it can be read by who chose port 0 (the demo, tests).
@@ -239,7 +239,7 @@ fn serve(pages: TcpListener, control: UnixListener, app: http::App, stopped: wat
     tokio::spawn(http::serve_control(control, app, until(stopped)));
 }
 
-async fn until(mut stopped: watch::Receiver<bool>) {
+pub(super) async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 

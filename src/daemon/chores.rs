@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use crate::daemon::turns::Daemon;
 use crate::inbox::Chore;
 use crate::model::event::Event;
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 use crate::sys::host;
 
 /// Nightly copies that are kept.
@@ -52,14 +52,12 @@ impl Daemon {
     }
 
     fn check(&self) {
-        let database = self.options.layout.database();
-        tokio::task::spawn_blocking(move || {
-            let checked =
-                Store::open(&database).map_err(|error| error.to_string()).and_then(|store| store.quick_check());
-            match checked {
-                Ok(()) => info!("database checked: good"),
-                Err(why) => error!("the database is damaged: {why}; copies lie in backup/ beside it"),
-            }
+        let (database, inbox) = (self.options.layout.database(), self.inbox.clone());
+        // Opening it checks it.
+        tokio::task::spawn_blocking(move || match Store::open(&database) {
+            Ok(_) => info!("database checked: good"),
+            Err(OpenError::Damaged { why, .. }) => inbox.damaged_blocking(why),
+            Err(other) => error!("the database could not be checked: {other}"),
         });
     }
 }

@@ -23,7 +23,7 @@ use crate::pipeline::world::{Scratch, World};
 use crate::pipeline::{self, Turn};
 use crate::report::token::Keys;
 use crate::source::{Mirrors, PollerHandle, Target};
-use crate::store::{Reader, Store};
+use crate::store::{Reader, Store, StoreError};
 use crate::sys::lock::Lock;
 use crate::sys::memory;
 use crate::web::Client;
@@ -125,6 +125,7 @@ impl Daemon {
                     events.push((Event::Tick, None));
                 }
                 Message::Prune { by, dry_run, reply } => self.prune(by, dry_run, Some(reply)),
+                Message::Damaged(why) => return Err(Failure::Lost(format!("the database is damaged: {why}"))),
                 Message::Stop => return Ok(None),
             }
             next = if events.len() < BATCH { self.messages.ready() } else { None };
@@ -153,7 +154,7 @@ impl Daemon {
         if !changes.is_empty() {
             let written = tokio::task::block_in_place(|| self.store.commit(&changes));
             if let Err(error) = written {
-                return self.not_recorded(events, askers, before, &error.to_string(), now).map(Some);
+                return self.not_recorded(events, askers, before, &error, now).map(Some);
             }
         }
         for (asker, reply) in askers.into_iter().zip(replies) {
@@ -179,14 +180,14 @@ impl Daemon {
         events: Vec<Event>,
         askers: Vec<Asker>,
         before: Scratch,
-        why: &str,
+        why: &StoreError,
         now: Timestamp,
     ) -> Result<Timestamp, Failure> {
         error!("not recorded, nothing was done: {why}");
         for (event, asker) in events.into_iter().zip(askers) {
             match asker {
                 Some(asker) => {
-                    let _ = asker.send(Reply::Refused(Refusal::NotRecorded(why.to_owned())));
+                    let _ = asker.send(Reply::Refused(Refusal::NotRecorded(why.to_string())));
                 }
                 None if matches!(
                     event,
@@ -194,6 +195,9 @@ impl Daemon {
                 ) => {}
                 None => self.backlog.push(event),
             }
+        }
+        if let StoreError::Lost(_) = why {
+            return Err(Failure::Lost(why.to_string()));
         }
         let loaded = self.store.load();
         let loaded =

@@ -5,6 +5,7 @@
 pub mod api;
 mod approve;
 mod approve_page;
+mod damaged;
 pub mod doctor;
 mod guard;
 pub mod hooks;
@@ -21,6 +22,8 @@ mod times;
 pub mod views;
 /// Signed votes, and root's word without any.
 mod votes;
+
+pub use damaged::{serve_damaged_control, serve_damaged_pages};
 
 use std::sync::Arc;
 use std::time::Duration;

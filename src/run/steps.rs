@@ -184,7 +184,7 @@ fn one_step(bench: &mut Bench, plan: &Plan<'_>, body: impl FnOnce(&mut Bench) ->
     bench.log.forget_recent();
     let mut end = match lasting && !bench.facts_are_on_disk() {
         true if bench.stop.is_some() => StepEnd::Cancelled,
-        true => StepEnd::Refused("the disk is full: it could not be recorded that this step begins".into()),
+        true => StepEnd::Refused("the disk is full or fails: it could not be recorded that this step begins".into()),
         false => body(bench),
     };
     bench.log.end_step();

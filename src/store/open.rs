@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{Error as MigrationError, MigrationDefinitionError};
 
 use crate::model::job::hex;
@@ -22,18 +22,35 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Pages copied at one time by a backup; between two of them the writer goes on.
 const BACKUP_PAGES: i32 = 1024;
 
+const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
 /// Opens for writing, checks, and brings up to date.
 pub fn writer(path: &Path) -> Result<Connection, OpenError> {
     look(path)?;
     let failed = |error: rusqlite::Error| OpenError::new(path, &error);
+    let known = path.exists() && is_recognised(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(BUSY).map_err(failed)?;
-    // Read before anything is written: switching to WAL would already alter a foreign file.
-    recognise(&db, path)?;
+    if !known {
+        recognise(&db, path)?;
+    }
     settings(&db).map_err(failed)?;
     migrations::apply(&mut db).map_err(|error| migration_failed(path, error))?;
     Ok(db)
+}
+
+/// Looks at a file only to read it: switching to WAL would already alter a foreign one, and who may write
+/// takes a journal into a damaged one. False: it was cut off before it had a WAL, and who may not write
+/// cannot undo that.
+fn is_recognised(path: &Path) -> Result<bool, OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::new(path, &error);
+    let db = Connection::open_with_flags(path, READ_ONLY).map_err(failed)?;
+    db.busy_timeout(BUSY).map_err(failed)?;
+    match first(&db, "SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => Ok(false),
+        _ => recognise(&db, path).map(|()| true),
+    }
 }
 
 /// What the file system says; clearer than SQLite's own words.
@@ -74,7 +91,7 @@ fn recognise(db: &Connection, path: &Path) -> Result<(), OpenError> {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
         return Err(OpenError::Newer { path: path.to_owned(), found, known });
     }
-    quick_check(db).map_err(unreadable)
+    quick_check(db).map_err(|why| OpenError::damaged(path, why))
 }
 
 fn settings(db: &Connection) -> rusqlite::Result<()> {
@@ -101,8 +118,7 @@ fn migration_failed(path: &Path, error: MigrationError) -> OpenError {
 
 /// Opens for reading only.
 pub fn reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
+    let db = Connection::open_with_flags(path, READ_ONLY)?;
     db.busy_timeout(BUSY)?;
     db.pragma_update(None, "trusted_schema", false)?;
     db.set_prepared_statement_cache_capacity(64);

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -144,7 +145,8 @@ fn give(file: &File, owner: Option<(u32, u32)>) -> io::Result<()> {
     Ok(nix::unistd::fchown(file.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
 }
 
-/// Makes a directory, or finds it there, and gives it to `owner`.
+/// Makes a directory, or finds it there, and gives it to `owner`. One that has less than `mode` was left so
+/// by somebody who was killed while making it.
 ///
 /// # Errors
 /// If it cannot be made, or is a link or no directory.
@@ -159,6 +161,11 @@ pub fn own_dir(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let dir = open_dir(path)?;
+            let found = dir.metadata()?.permissions().mode() & 0o7777;
+            if found != mode && found & !mode == 0 {
+                // Its owner may have wanted it so; then it is not ours to alter.
+                let _ = dir.set_permissions(std::fs::Permissions::from_mode(mode));
+            }
             match owner {
                 Some((uid, _)) if dir.metadata()?.uid() != uid => give(&dir, owner),
                 _ => Ok(()),
@@ -285,6 +292,16 @@ fn make_writable(top: &Path) {
         let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
         open.extend(entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
     }
+}
+
+/// How long ago a file was changed or its inode touched, by the very clock that the kernel stamps files
+/// with; nothing for a stamp from the future.
+#[must_use]
+pub fn changed_ago(of: &std::fs::Metadata) -> Duration {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(now) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME_COARSE) else { return Duration::ZERO };
+    let changed = Duration::new(of.ctime().unsigned_abs(), u32::try_from(of.ctime_nsec()).unwrap_or_default());
+    Duration::from(now).saturating_sub(changed)
 }
 
 #[cfg(test)]

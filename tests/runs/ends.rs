@@ -84,7 +84,7 @@ const HOSTS: [Host; 3] = [Host::AsItIs, Host::Legacy, Host::NoGroups];
 
 /// Fault 8.
 #[test]
-fn double_forked_children_that_ignore_term_are_gone_a_second_after_the_timeout() {
+fn fault_8_double_forked_children_that_ignore_term_are_gone_a_second_after_the_timeout() {
     for host in HOSTS {
         let mut job = job(&[&format!("{}; sleep 60", stubborn(30)), "echo cleaned"]);
         (job.steps[0].timeout, job.steps[1].always) = (Some(Seconds(2)), true);
@@ -96,7 +96,7 @@ fn double_forked_children_that_ignore_term_are_gone_a_second_after_the_timeout()
 
 /// Fault 9.
 #[test]
-fn a_fork_bomb_is_bounded_ended_and_holds_up_nobody() {
+fn fault_9_a_fork_bomb_is_bounded_ended_and_holds_up_nobody() {
     for host in HOSTS {
         let mut bomb = job(&["bomb() { bomb | bomb & }; bomb; sleep 60", "echo cleaned"]);
         bomb.shell = ["bash", "-c"].map(String::from).into();
@@ -123,7 +123,7 @@ fn a_fork_bomb_is_bounded_ended_and_holds_up_nobody() {
 
 /// Fault 13.
 #[test]
-fn a_closed_output_does_not_end_a_step_and_a_held_one_does_not_keep_it() {
+fn fault_13_a_closed_output_does_not_end_a_step_and_a_held_one_does_not_keep_it() {
     let place = Place::new();
     let end = place.run(&job(&["exec >/dev/null 2>&1; sleep 0.5; exit 3"]));
     assert_eq!(outcome(&end), (Outcome::Failed, "exit 3 in step 1 \"step-1\"".into()));
@@ -213,7 +213,7 @@ fn finished_is_enough_where_the_group_proves_that_nothing_is_left() {
 
 /// Fault 39: in a namespace with few numbers a stranger soon has the number of something that was ended.
 #[test]
-fn a_reused_number_is_never_signalled() {
+fn fault_39_a_reused_number_is_never_signalled() {
     if shipbell::sys::host::effective_uid() != 0 {
         println!("only root makes such a namespace");
         return;
@@ -243,6 +243,25 @@ fn a_reused_number_is_never_signalled() {
     assert!(status.status.success(), "{status:?}");
     assert!(!dir.parent().unwrap().join("shot").exists(), "a stranger was ended");
     assert_eq!(place.wait(&order.run).finished().0, Outcome::TimedOut);
+}
+
+/// The executor was killed while it made the run's directory, or a fence made it: what the umask had taken
+/// away kept every later attempt's user out.
+#[test]
+fn a_directory_that_was_left_half_made_is_passed_through() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let mut job = job(&["id -un"]);
+    if shipbell::sys::host::effective_uid() == 0 {
+        job.user = Some("nobody".into());
+    }
+    let order = place.order(&job);
+    let dir = place.executor.dir(&order.run, 1).parent().unwrap().to_owned();
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o750)).unwrap();
+    place.executor.start(&order).unwrap();
+    assert_eq!(outcome(&place.wait(&order.run)), (Outcome::Succeeded, String::new()));
+    assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, 0o751);
 }
 
 /// A shell that dies of TERM hands its child over at that moment; the child has TERM all the same, and its

@@ -13,7 +13,7 @@ fn host() -> Guarantees {
 
 /// Fault 10. The supervisor is outside of what it limits.
 #[test]
-fn out_of_memory_is_a_failure_with_that_reason() {
+fn fault_10_out_of_memory_is_a_failure_with_that_reason() {
     if !host().memory {
         println!("nothing limits memory on this host");
         return;

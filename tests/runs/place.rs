@@ -134,6 +134,27 @@ impl Place {
         dir
     }
 
+    /// Carries a job out whose directory is a file system of its own, of two megabytes. `before` and `beside`
+    /// are texts for sh in that directory; what they put into `$2` is found beside log and events in what
+    /// is returned.
+    pub fn on_a_small_disk(&self, job: &Definition, before: &str, beside: &str) -> tempfile::TempDir {
+        let dir = self.prepare(&self.order(job));
+        let saved = tempfile::tempdir().unwrap();
+        let script = format!(
+            "set -e; cp ticket.json \"$2/ticket\"; mount -t tmpfs -o size=2m tmpfs \"$1\"; cd \"$1\"
+            cp \"$2/ticket\" ticket.json; {{ :; {before}
+            }}; {{ :; {beside}
+            }} & \"$3\" supervise \"$1\"; wait; cp events.jsonl log \"$2\""
+        );
+        let status = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"])
+            .args([dir.as_os_str(), saved.path().as_os_str(), BINARY.as_ref()])
+            .current_dir(&dir)
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "this test needs unshare(1) and user namespaces");
+        saved
+    }
+
     pub fn run(&self, job: &Definition) -> End {
         let run = self.start(job);
         self.wait(&run)

@@ -67,11 +67,40 @@ impl Robot {
 
     /// Starts the daemon and waits until it answers. What it says goes to `daemon.log`.
     pub fn start(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).expect("daemon.log");
-        let child = self.shipbell(&["daemon"]).stderr(log).spawn().expect("the daemon can be started");
-        self.daemon = Some(child);
+        self.start_as(self.shipbell(&["daemon"]));
         let answers = || (self.run(&["status"]).code < 2).then_some(());
         wait_for("the daemon answers", answers, || self.said_by_daemon());
+    }
+
+    /// The command that starts it, to be altered.
+    pub fn daemon(&self) -> Command {
+        self.shipbell(&["daemon"])
+    }
+
+    /// Starts the daemon by this command and waits for nothing.
+    pub fn start_as(&mut self, mut command: Command) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).expect("daemon.log");
+        self.daemon = Some(command.stderr(log).spawn().expect("the daemon can be started"));
+    }
+
+    /// The daemon under strace(1), which does to its system calls what `inject` says (`-e inject=`): only to
+    /// those of its first thread, which alone writes to the database.
+    pub fn traced(&self, inject: &str) -> Command {
+        let daemon = self.daemon();
+        let calls = inject.split(':').next().expect("system calls");
+        let mut command = Command::new("strace");
+        // -D: the daemon itself is our child.
+        command.args(["-D", "-qq", "-o"]).arg(self.path("strace.log"));
+        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={inject}"), "--"]);
+        command.arg(daemon.get_program()).args(daemon.get_args());
+        command.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
+    /// How the daemon ended, if it has by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.daemon.as_mut().expect("a daemon was started").try_wait().expect("it can be waited for");
+        status.inspect(|_| self.daemon = None)
     }
 
     pub fn said_by_daemon(&self) -> String {

@@ -59,7 +59,8 @@ another_daemon_than() {
 said() { shipbell logs "$1" | grep -v '^==='; }
 lines_of() { shipbell logs "$1" | grep -c '^line '; }
 log_has() { shipbell logs "$1" | grep -q "$2"; }
-outcome_is() { shipbell show "$1" --json | grep -q "\"outcome\": *\"$2\""; }
+# The first outcome that is shown is the run's own; those of its attempts and of runs before it follow.
+outcome_is() { [ "$(shipbell show "$1" --json | grep -oE '"outcome": *("[a-z-]*"|null)' | head -n 1 | tr -d " ")" = "\"outcome\":\"$2\"" ]; }
 # took_at_least RUN SECONDS: by the times of its first attempt, as they are recorded.
 took_at_least() {
   local from to

@@ -278,7 +278,7 @@ impl Loop {
                 }
                 Message::Look(look) => look(&self.world, self.stage.lock().unwrap().now),
                 Message::Reload(_) | Message::Poll(_) | Message::Chore(_) | Message::Prune { .. } => {}
-                Message::Stop => break,
+                Message::Damaged(_) | Message::Stop => break,
             }
         }
     }

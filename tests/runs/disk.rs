@@ -1,0 +1,82 @@
+//! A disk that is full or fails under a supervisor: facts wait in its memory, nothing is claimed that is not
+//! on disk, and no step begins of which nobody would know.
+
+use std::process::Command;
+
+use shipbell::model::job::EnvironmentPolicy;
+use shipbell::model::run::Outcome;
+use shipbell::model::ticket::Evidence;
+use shipbell::model::time::Seconds;
+
+use crate::place::{self, Place, job, outcome};
+
+/// Fault 40. The step fills the disk to its last byte; its outputs, its end and the result have no room.
+#[test]
+fn fault_40_a_full_disk_delays_the_result_and_loses_no_fact() {
+    let place = Place::new();
+    let job = job(&["printf 'A=%s\\n' $(head -c 30000 /dev/zero | tr '\\0' x) >> $SHIPBELL_OUTPUT
+        head -c 9000000 /dev/zero > fill || true
+        echo filled"]);
+    let beside = "while ! test -e work/fill; do sleep 0.1; done; sleep 2; cp events.jsonl \"$2/early\"; rm work/fill";
+    let saved = place.on_a_small_disk(&job, "", beside);
+    let read = |name: &str| std::fs::read_to_string(saved.path().join(name)).unwrap();
+    assert!(!read("early").contains("\"finished\""), "the disk was not full: {}", read("early"));
+    let words: Vec<String> = read("events.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["fact"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(words, ["started", "step", "value", "step-ended", "finished", "empty"]);
+    assert!(read("events.jsonl").contains("\"succeeded\""), "{}", read("log"));
+}
+
+/// A supervisor under strace(1), which does this to its syncs.
+fn traced(dir: &std::path::Path, inject: &str) -> std::process::Child {
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", &format!("inject={inject}"), "--"]);
+    command.arg(place::BINARY).arg("supervise").arg(dir).stdin(std::process::Stdio::null());
+    command.spawn().expect("this test needs strace(1)")
+}
+
+/// Fault 16, in the supervisor: where the claim is not on disk, or the word that a deployment begins, no step
+/// begins.
+#[test]
+fn fault_16_a_sync_that_fails_begins_no_step_and_states_no_success() {
+    let place = Place::new();
+    let mut job = job(&["touch ../../began"]);
+    job.timeout = Seconds(1);
+    job.environment = Some(Box::new(EnvironmentPolicy {
+        name: "live".parse().unwrap(),
+        approval: None,
+        windows: vec![],
+        freezes: vec![],
+        url: None,
+    }));
+    for (inject, number) in [("fsync,fdatasync:error=EIO", 1), ("fdatasync:error=EIO", 2)] {
+        let order = place.order_number(&job, number);
+        let dir = place.prepare(&order);
+        let mut supervisor = traced(&dir, inject);
+        let events = || std::fs::read_to_string(dir.join("events.jsonl")).unwrap_or_default();
+        if number == 1 {
+            assert!(!supervisor.wait().unwrap().success(), "a claim that is not on disk is none");
+        } else {
+            // It keeps what it has to say, and tries again; nobody waits for that here.
+            place::until("it gives up the step", || place.log(&order.run).contains("it could not be recorded"));
+            place::signal(place.supervisor(&order.run), "KILL");
+            let _ = supervisor.wait();
+        }
+        assert!(!dir.join("../began").exists(), "a step began of which nobody would know");
+        assert!(!events().contains("succeeded"), "{}", events());
+        let end = place.wait(&order.run);
+        assert!(matches!(end.evidence, Evidence::Lost { .. }), "{:?}", end.evidence);
+    }
+}
+
+/// A disk that comes back in time costs nothing.
+#[test]
+fn fault_16_a_sync_that_fails_once_is_made_up_for() {
+    let place = Place::new();
+    let order = place.order(&job(&["echo on"]));
+    let dir = place.prepare(&order);
+    traced(&dir, "fdatasync:error=EIO:when=1..2").wait().unwrap();
+    assert_eq!(outcome(&place.wait(&order.run)), (Outcome::Succeeded, String::new()));
+}
