@@ -125,7 +125,7 @@ pub fn fence(dir: &Path, otherwise: impl FnOnce() -> String) -> io::Result<Optio
     let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
     let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
     let why = if said.is_empty() { otherwise() } else { said };
-    let fenced = run::claim(dir, &format!("{}: {why}\n", evidence::FENCED))?;
+    let fenced = run::claim(dir, &format!("{}: {why}\n", evidence::FENCED), true)?;
     drop(lock);
     Ok(fenced.then_some(why))
 }

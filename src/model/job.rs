@@ -135,6 +135,14 @@ impl Definition {
         self.environment.is_some()
     }
 
+    /// Whether what a run of it states must be on the disk at once, for a power cut to leave its evidence:
+    /// what may not be begun anew by itself. Any other run would be begun anew in any case, and its evidence
+    /// is only asked for while the host is up.
+    #[must_use]
+    pub fn outlasts_a_power_cut(&self) -> bool {
+        self.deploys() || self.on_interrupted == OnInterrupted::Report
+    }
+
     /// Whether due times start it.
     #[must_use]
     pub fn timed(&self) -> bool {

@@ -158,6 +158,11 @@ impl Log {
     pub fn end(&mut self) {
         while self.take_in() {}
         self.settle();
+    }
+
+    /// What was written stays through a power cut, as far as the disk takes it. (Of every log that is said
+    /// when its run is recorded; see [`crate::run::logfile::compress`].)
+    pub fn sync(&self) {
         self.stream.sync();
     }
 }

@@ -193,7 +193,7 @@ impl Frame {
     }
 }
 
-/// Compresses the log of an attempt that is over. It can be interrupted at any time and called again;
+/// Compresses the log of an attempt that is over, and has it on the disk. It can be interrupted at any time and called again;
 /// `zstdcat log.zst` prints all of it, with one line where something is missing.
 ///
 /// # Errors
@@ -217,7 +217,7 @@ pub fn compress(dir: &Path) -> io::Result<()> {
             std::fs::rename(&new, dir.join(COMPRESSED))?;
             files::sync_dir(dir)?;
         }
-        Some(_) => return Ok(()),
+        Some(small) => return small.sync_data(),
         None => {}
     }
     // The head first: a reader that does not find it looks at the compressed one.

@@ -169,13 +169,14 @@ fn attempt(dir: &Path) -> io::Result<u8> {
     let (pid, boot_id) = (std::process::id(), host::boot_id()?);
     // Whoever wants us to stop finds us by this number while the lock is held.
     lock.file().write_all(format!("{pid}\n").as_bytes())?;
-    if !claim(&dir, &format!("{boot_id} {pid}\n"))? {
+    let ticket = read_ticket(&dir);
+    let lasting = ticket.as_ref().map_or(true, |ticket| ticket.definition.outlasts_a_power_cut());
+    if !claim(&dir, &format!("{boot_id} {pid}\n"), lasting)? {
         return Ok(CLAIMED_BY_ANOTHER);
     }
-    let ticket = read_ticket(&dir);
     // Facts are said in the version of whoever asked: that one has to understand them.
     let mut events = Events::begin(&dir, ticket.as_ref().map_or(VERSION, |ticket| ticket.v))?;
-    // That it began is what `claimed` says; this is on disk before the first step's fact at the latest.
+    // That it began is what `claimed` says.
     events.state(Fact::Started { boot_id, pid }, false);
     match ticket {
         Ok(ticket) => {
@@ -283,6 +284,7 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
 
 /// Ends what lives, takes what the run leaves, and states the result; `Empty` comes when it is true.
 fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
+    let lasting = bench.ticket.definition.outlasts_a_power_cut();
     if bench.end_tree(BACKGROUND_GRACE.min(bench.ticket.definition.grace.duration())) {
         bench.log.end();
     } else {
@@ -304,11 +306,14 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
     usage.masked = bench.log.hits();
     // Where `Empty` follows at once, its way to the disk takes this line along.
     let reason = bench.log.clean(&verdict.reason).0;
-    bench.events.state(finished(verdict.outcome, reason, verdict.step, usage), !bench.childless);
+    bench.events.state(finished(verdict.outcome, reason, verdict.step, usage), lasting && !bench.childless);
     bench.events.settle()?;
     while !bench.end_tree(Duration::ZERO) {}
     bench.hold.end();
-    bench.events.state(Fact::Empty, true);
+    if lasting {
+        bench.log.sync();
+    }
+    bench.events.state(Fact::Empty, lasting);
     bench.events.settle()
 }
 
@@ -330,11 +335,11 @@ fn finished(outcome: Outcome, reason: String, step: Option<(u32, String)>, usage
     Fact::Finished { outcome, reason, step, usage }
 }
 
-/// Makes `claimed`, lastingly. False if it is there.
+/// Makes `claimed`; `lasting`: it is there after a power cut as well. False if it is there.
 ///
 /// # Errors
 /// If the disk does not take it.
-pub fn claim(dir: &Path, text: &str) -> io::Result<bool> {
+pub fn claim(dir: &Path, text: &str, lasting: bool) -> io::Result<bool> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = std::fs::OpenOptions::new();
     let mut file = match options.write(true).create_new(true).mode(0o640).open(dir.join(CLAIMED)) {
@@ -343,8 +348,10 @@ pub fn claim(dir: &Path, text: &str) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    // The way to it too: this directory is as new as the file.
-    [Some(dir), dir.parent()].into_iter().flatten().try_for_each(files::sync_dir)?;
+    if lasting {
+        file.sync_all()?;
+        // The way to it too: this directory is as new as the file.
+        [Some(dir), dir.parent()].into_iter().flatten().try_for_each(files::sync_dir)?;
+    }
     Ok(true)
 }
