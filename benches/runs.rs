@@ -85,9 +85,9 @@ fn rates() {
     }
 }
 
-/// The same with a unit each, in a container with systemd as the tests boot it.
+/// The same with a unit each, with and without a sandbox, in a container with systemd as the tests boot it.
 fn units() {
-    head("slots | durable runs/s of `true`, a unit each | `systemd-run --wait true`/s | share of the peer");
+    head("sandbox | slots | durable runs/s of `true`, a unit each | `systemd-run --wait true`/s | share of the peer");
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut boot = Command::new(project.join("tests/systemd-boot.sh"));
     let binds = [
@@ -111,9 +111,9 @@ fn units() {
     }
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let [slots, ours, peer] = words[..] else { continue };
+        let [sandbox, slots, ours, peer] = words[..] else { continue };
         let share = ours.parse::<f64>().unwrap_or(0.0) / peer.parse::<f64>().unwrap_or(f64::NAN);
-        row(&[slots, ours, peer, &format!("{share:.2}")]);
+        row(&[sandbox, slots, ours, peer, &format!("{share:.2}")]);
     }
 }
 

@@ -1,16 +1,21 @@
 # Inside a booted systemd: durable runs a second of `true`, each a unit, at 1, 4 and 16 slots, beside
-# `systemd-run --wait true` by as many at once. Prints `SLOTS OURS PEER`, runs a second, a line each.
+# `systemd-run --wait true` by as many at once: without a sandbox, and with the same sandbox. Prints
+# `SANDBOX SLOTS OURS PEER`, runs a second, a line each.
 . /usr/lib/shipbell-test/lib.sh
 runs=120
 install_shipbell >&2
-for number in $(seq $runs); do
-  printf '[job.j]\nevery = "20s"\nsteps = "true"\n' | job_file "p$number"
-done
 
+# As src/launch/systemd/unit.rs has it.
+standard="-p ProtectSystem=strict -p ProtectHome=yes -p PrivateTmp=yes -p NoNewPrivileges=yes -p RestrictRealtime=yes
+  -p KeyringMode=private -p InaccessiblePaths=-/etc/shipbell -p BindPaths=/var/tmp
+  -p TemporaryFileSystem=/var/lib/shipbell:ro -p TemporaryFileSystem=/var/cache/shipbell:ro"
+
+# peer SANDBOX SLOTS
 peer() {
-  local begin end
+  local begin end more=
+  [ "$1" = off ] || more=$standard
   begin=$(date +%s%N)
-  seq $runs | xargs -P "$1" -I{} systemd-run --wait --quiet --collect true
+  seq $runs | xargs -P "$2" -I{} systemd-run --wait --quiet --collect $more true
   end=$(date +%s%N)
   echo $((runs * 1000000000 / (end - begin)))
 }
@@ -19,14 +24,18 @@ peer() {
 lines() { journalctl -u shipbell.service --since "@$since" -o short-unix --no-pager -g "$1" | grep "^[0-9]"; }
 enough() { [ "$(lines ' finished p' | wc -l)" -ge $runs ]; }
 
+# ours SANDBOX SLOTS
 ours() {
-  printf '[limits]\nslots = %s\n' "$1" >/etc/shipbell/shipbell.toml
+  for number in $(seq $runs); do
+    printf '[job.j]\nevery = "12s"\nsandbox = "%s"\nsteps = "true"\n' "$1" | job_file "p$number"
+  done
+  printf '[limits]\nslots = %s\n' "$2" >/etc/shipbell/shipbell.toml
   rm -rf /var/lib/shipbell/db/*
   since=$(date +%s)
   systemctl restart shipbell.service
-  # All are due 20 seconds after they were loaded, and one of them never again before all are over.
-  sleep 21
-  soon "$runs runs at $1 slots" enough >&2
+  # All are due 12 seconds after they were loaded.
+  sleep 13
+  soon "$runs runs at $2 slots" enough >&2
   systemctl stop shipbell.service
   systemctl stop 'shipbell-run-*' 2>/dev/null
   first=$(lines ' starts, attempt 1' | head -n 1 | cut -d' ' -f1)
@@ -34,6 +43,8 @@ ours() {
   awk -v a="$first" -v b="$last" -v n=$runs 'BEGIN { printf "%.0f\n", n / (b - a) }'
 }
 
-for slots in 1 4 16; do
-  echo "$slots $(ours $slots) $(peer $slots)"
+for sandbox in off standard; do
+  for slots in 1 4 16; do
+    echo "$sandbox $slots $(ours $sandbox $slots) $(peer $sandbox $slots)"
+  done
 done

@@ -183,6 +183,12 @@ fn attempt(dir: &Path) -> io::Result<u8> {
             let mut bench = lay_out(dir, ticket, events, signals, lock)?;
             let verdict = steps::carry_out(&mut bench);
             conclude(&mut bench, verdict)?;
+            // Nobody else here has the rights for it but another unit, and to make one costs more than a run.
+            if let (Some(_), dir) = (bench.ticket.unit.take(), bench.dir.clone()) {
+                // It is over once the lock is free.
+                drop(bench);
+                sweep(&dir)?;
+            }
         }
         Err(why) => {
             say(&why);

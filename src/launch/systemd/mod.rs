@@ -150,8 +150,8 @@ impl Systemd {
         Ok(!is_loaded(&self.bus.state(&unit::name(run, attempt))?))
     }
 
-    /// The result is recorded: the unit is forgotten, and what the steps had is removed, by the unit as
-    /// it goes, or by another one where it is gone.
+    /// The result is recorded: the unit is forgotten. What the steps had was removed by the supervisor as it
+    /// went; where it did not live to, another unit does.
     ///
     /// # Errors
     /// If systemd does not answer.
@@ -161,7 +161,10 @@ impl Systemd {
         if state.active == "failed" {
             self.bus.forget(&name)?;
         } else if is_loaded(&state) {
-            return self.bus.stop(&name);
+            self.bus.stop(&name)?;
+        }
+        if lives(&state) {
+            return Ok(());
         }
         let left = |part: &str| dir.join(part).try_exists();
         if left(WORK)? || left(OUT)? {

@@ -88,8 +88,6 @@ pub fn of_attempt(ticket: &Ticket, dir: &Path, binary: &Path, places: &Places) -
     let mut unit = basis(format!("Shipbell run {}, attempt {}", order.run, order.attempt), ending);
     unit.extend([
         ("ExecStartEx", command(binary, &["supervise", &text(dir)])),
-        // Whatever way it ends, what the steps had is removed with the rights that a supervisor has.
-        ("ExecStopPostEx", command(binary, &["supervise", "--sweep", &text(dir)])),
         // A supervisor keeps the time itself; this is for one that does not any more.
         ("RuntimeMaxUSec", micros(longest)),
         ("LogExtraFields", Value::Fields(fields(order))),
@@ -99,7 +97,7 @@ pub fn of_attempt(ticket: &Ticket, dir: &Path, binary: &Path, places: &Places) -
     unit
 }
 
-/// A unit that only removes what the steps of an attempt had: for one whose own unit is gone.
+/// A unit that only removes what the steps of an attempt had: for one whose supervisor did not live to.
 #[must_use]
 pub fn of_sweep(run: &RunRef, attempt: u32, dir: &Path, binary: &Path) -> (String, Vec<Property>) {
     let mut unit = basis(format!("Shipbell sweeps {run}, attempt {attempt}"), Duration::from_secs(90));
