@@ -209,13 +209,18 @@ impl Pass {
         let (gone, bytes, failed) = blocking(move || {
             let (mut gone, mut bytes, mut failed) = (0, mirrors.sweep_doomed().unwrap_or(0), 0);
             for (seen, fate) in fates {
-                match mirrors.settle(&seen.name, fate, now) {
+                let settled = mirrors.settle(&seen.name, fate, now);
+                let tended = settled.and_then(|freed| match fate {
+                    MirrorFate::Goes => Ok(freed),
+                    _ => Ok(freed + mirrors.tend(&seen.name, seen.borrowed, now)?),
+                });
+                match tended {
                     Ok(freed) => {
                         gone += u64::from(fate == MirrorFate::Goes);
                         bytes += freed;
                     }
                     Err(error) => {
-                        warn!("mirror {} could not be removed: {error}", seen.name);
+                        warn!("mirror {} could not be tidied: {error}", seen.name);
                         failed += 1;
                     }
                 }

@@ -12,6 +12,7 @@ mod history;
 mod links;
 mod mirror;
 mod origin;
+mod packs;
 mod poll;
 mod poller;
 mod prune;
