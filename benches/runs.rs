@@ -104,7 +104,7 @@ fn units() {
         let from = project.join("systemd").join(unit);
         boot.arg("--bind").arg(format!("{}:/usr/lib/systemd/system/{unit}", from.display()));
     }
-    boot.args(["--timeout", "600", "--packages", "git make"]).arg(project.join("target/systemd-root"));
+    boot.args(["--timeout", "600", "--packages", "git make openssh-client"]).arg(project.join("target/systemd-root"));
     let output = boot.args(["--", "bash", "/usr/lib/shipbell-bench/units.sh"]).output().expect("the script");
     if !output.status.success() {
         return println!("no container with systemd here: {}", String::from_utf8_lossy(&output.stderr));

@@ -239,7 +239,7 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
     let middle = bytes.len() / 2;
     bytes[middle..middle + 8192].fill(0x5a);
     std::fs::write(at("torn"), bytes).unwrap();
-    refuses(&at("torn"), &["newest backup"]);
+    refuses(&at("torn"), &["the database is damaged", "it was not touched", "backup/shipbell-DATE.db"]);
 }
 
 #[test]

@@ -115,6 +115,12 @@ fn fault_1_a_run_goes_on_while_the_daemon_is_restarted_killed_and_stopped() {
     scenario("restart");
 }
 
+/// Promise 5: the program is replaced and both services restarted while a run goes on.
+#[test]
+fn a_run_goes_on_while_the_package_is_upgraded() {
+    scenario("upgrade");
+}
+
 #[test]
 fn systemd_hears_of_readiness_reloads_hangs_and_hopeless_starts() {
     scenario("reload");

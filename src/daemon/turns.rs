@@ -25,13 +25,15 @@ use crate::report::token::Keys;
 use crate::source::{Mirrors, PollerHandle, Target};
 use crate::store::{Reader, Store, StoreError};
 use crate::sys::lock::Lock;
-use crate::sys::memory;
+use crate::sys::{host, memory};
 use crate::web::Client;
 
 /// Events decided in one transaction at the most.
 const BATCH: usize = 512;
 /// How long a failed commit waits before it is tried again.
 const COMMIT_AGAIN: Seconds = Seconds(1);
+/// Bytes that a disk must have left to count as one that takes records again.
+const ROOM: u64 = 256 << 10;
 /// Sightings per ref that the poller compares with.
 const KNOWN: usize = 50;
 
@@ -157,6 +159,8 @@ impl Daemon {
                 return self.not_recorded(events, askers, before, &error, now).map(Some);
             }
         }
+        let again = (!self.records(now)).then(|| COMMIT_AGAIN.after(now));
+        let wake_at = wake_at.into_iter().chain(again).min();
         for (asker, reply) in askers.into_iter().zip(replies) {
             if let Some(asker) = asker {
                 let _ = asker.send(reply);
@@ -171,6 +175,13 @@ impl Daemon {
         }
         self.status();
         Ok(wake_at)
+    }
+
+    /// Whether the disk takes records, tried anew after it took none.
+    fn records(&mut self, now: Timestamp) -> bool {
+        // Its journal may have room inside while the disk has none.
+        let room = || host::free_bytes(&self.options.layout.database()).is_ok_and(|free| free >= ROOM);
+        self.store.is_recording() || (room() && self.store.try_recording(now))
     }
 
     /// The database did not take it: nothing is performed, the World is what the database says, who

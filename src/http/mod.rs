@@ -29,8 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
@@ -134,13 +135,21 @@ pub fn pages(app: App) -> Router {
         .route("/{pipeline}/{job}/{number}", get(run_page::show))
         .route("/{pipeline}/{job}/{number}/log", get(log_page::show))
         .route("/style.css", get(show::style))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .fallback(show::nothing_here)
         .with_state(web)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn(serve::in_time))
         .layer(from_fn_with_state(site, guard::host))
         .layer(from_fn(guard::headers))
+}
+
+/// For whoever watches this host: without a word of what runs here.
+async fn health(State(web): State<Web>) -> (StatusCode, &'static str) {
+    match web.app.reader.is_recording() {
+        true => (StatusCode::OK, "ok\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "degraded: the disk takes no records, and nothing new starts\n"),
+    }
 }
 
 /// What the commands ask over the control socket.

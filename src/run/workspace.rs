@@ -186,6 +186,7 @@ fn make(work: &Path, mirror: &Path, history: bool, commit: &str, before: &[Strin
     }
     std::fs::write(git.join("packed-refs"), packed(tags))?;
     refuse_what_is_elsewhere(&repository, id)?;
+    let mut there = false;
     for commit in before.iter().filter_map(|commit| Oid::from_str(commit).ok()) {
         let Ok(commit) = repository.find_commit(commit) else { continue };
         // As if that commit were checked out: what it has and the new one has not goes, the same stays.
@@ -194,9 +195,13 @@ fn make(work: &Path, mirror: &Path, history: bool, commit: &str, before: &[Strin
         index.read_tree(&commit.tree()?)?;
         index.write()?;
         put_files(&repository, &object)?;
+        there = true;
     }
     repository.set_head_detached(id)?;
-    put_files(&repository, &object)?;
+    // Each time every file is read and compared with its hash.
+    if !there {
+        put_files(&repository, &object)?;
+    }
     Ok(Vec::new())
 }
 

@@ -19,6 +19,8 @@ mod sources;
 mod sql;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -27,6 +29,7 @@ pub use reader::{Reader, RunFilter};
 
 use crate::model::event::Change;
 use crate::model::name::PipelineName;
+use crate::model::time::Timestamp;
 use crate::pipeline::world::{Seen, World};
 
 /// The one writer.
@@ -35,6 +38,8 @@ pub struct Store {
     path: PathBuf,
     db: Connection,
     nonce: String,
+    /// Whether the last commit was taken; shared with its readers.
+    recording: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -45,7 +50,7 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, OpenError> {
         let db = open::writer(path)?;
         let nonce = open::nonce(&db).map_err(|error| OpenError::new(path, &error))?;
-        Ok(Store { path: path.to_owned(), db, nonce })
+        Ok(Store { path: path.to_owned(), db, nonce, recording: Arc::new(AtomicBool::new(true)) })
     }
 
     /// The World as its changes have built it, without the catalog.
@@ -65,6 +70,12 @@ impl Store {
         if changes.is_empty() {
             return Ok(());
         }
+        let written = self.write(changes);
+        self.recording.store(written.is_ok(), Ordering::Relaxed);
+        written
+    }
+
+    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for change in changes {
             put(&transaction, change)?;
@@ -77,7 +88,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be opened once more.
     pub fn reader(&self) -> Result<Reader, StoreError> {
-        Reader::open(&self.path)
+        Reader::open(&self.path, Arc::clone(&self.recording))
     }
 
     /// Copies the database to a new file while work goes on.
@@ -92,6 +103,19 @@ impl Store {
     /// What SQLite finds wrong with the file.
     pub fn quick_check(&self) -> Result<(), String> {
         open::quick_check(&self.db)
+    }
+
+    /// Whether the disk took the last commit.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.recording.load(Ordering::Relaxed)
+    }
+
+    /// Tries whether the disk takes something again.
+    pub fn try_recording(&mut self, now: Timestamp) -> bool {
+        let taken = self.set_meta("recorded", &now.to_string()).is_ok();
+        self.recording.store(taken, Ordering::Relaxed);
+        taken
     }
 
     /// A fact about this installation.
@@ -174,7 +198,6 @@ fn traced(change: &Change) -> Option<&PipelineName> {
 mod tests {
     use super::*;
     use crate::model::event::JournalLine;
-    use crate::model::time::Timestamp;
 
     fn line(detail: String) -> Change {
         let (actor, verb, subject) = ("shipbell".into(), "queued".into(), "x".into());

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -30,6 +31,7 @@ pub struct Reader(Arc<Pool>);
 struct Pool {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    recording: Arc<AtomicBool>,
 }
 
 /// Connections kept open for the next question.
@@ -67,9 +69,15 @@ impl Default for RunFilter {
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, recording: Arc<AtomicBool>) -> Result<Self, StoreError> {
         let first = open::reader(path)?;
-        Ok(Self(Arc::new(Pool { path: path.to_owned(), idle: Mutex::new(vec![first]) })))
+        Ok(Self(Arc::new(Pool { path: path.to_owned(), idle: Mutex::new(vec![first]), recording })))
+    }
+
+    /// Whether the disk took the writer's last commit.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.0.recording.load(Ordering::Relaxed)
     }
 
     /// Asks within one snapshot.

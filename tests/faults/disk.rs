@@ -45,9 +45,13 @@ fn fault_14_a_vote_on_a_full_disk_is_none_and_the_same_daemon_takes_it_later() {
     let said = vote();
     assert!(said.code != 0 && said.err.contains("full"), "{}{}\n{}", said.out, said.err, robot.said_by_daemon());
     assert_eq!(count(&robot, "witness", "production"), 0);
+    let (status, body) = robot.get("/healthz");
+    assert!(status == 503 && body.starts_with("degraded: the disk takes no records"), "{status} {body}");
     assert!(robot.must(&["approvals"]).contains("0 of 1"), "no half of it is there");
     drop(file);
     std::fs::remove_file(filler).unwrap();
+    // Without a word from anybody.
+    wait_for("the disk's recovery", || (robot.get("/healthz").0 == 200).then_some(()), || robot.said_by_daemon());
     let taken = || (vote().code == 0).then_some(());
     wait_for("the same vote", taken, || robot.said_by_daemon());
     wait_for_outcome(&robot, "app/production#1", "succeeded");

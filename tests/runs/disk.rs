@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use shipbell::model::job::EnvironmentPolicy;
+use shipbell::model::job::{EnvironmentPolicy, OnInterrupted};
 use shipbell::model::run::Outcome;
 use shipbell::model::ticket::Evidence;
 use shipbell::model::time::Seconds;
@@ -79,4 +79,23 @@ fn fault_16_a_sync_that_fails_once_is_made_up_for() {
     let dir = place.prepare(&order);
     traced(&dir, "fdatasync:error=EIO:when=1..2").wait().unwrap();
     assert_eq!(outcome(&place.wait(&order.run)), (Outcome::Succeeded, String::new()));
+}
+
+/// What a power cut would repeat in any case waits for no disk; what it must not repeat does.
+#[test]
+fn only_what_a_power_cut_must_not_repeat_waits_for_the_disk() {
+    let place = Place::new();
+    for (on_interrupted, waits) in [(OnInterrupted::Retry, false), (OnInterrupted::Report, true)] {
+        let mut job = job(&["echo on"]);
+        job.on_interrupted = on_interrupted;
+        let order = place.order(&job);
+        let dir = place.prepare(&order);
+        // The first sync that it asks for fails.
+        traced(&dir, "fsync,fdatasync:error=EIO:when=1").wait().unwrap();
+        let begun = dir.join("log").exists();
+        assert_eq!(begun, !waits, "{on_interrupted:?}");
+        if begun {
+            assert_eq!(outcome(&place.wait(&order.run)), (Outcome::Succeeded, String::new()));
+        }
+    }
 }

@@ -21,8 +21,10 @@ pub fn files() -> Vec<File> {
         for entry in entries {
             let entry = entry.expect("an entry of a directory");
             let name = entry.file_name().into_string().expect("file names are UTF-8");
-            let ignored = dir.as_os_str().is_empty()
-                && (name == ".git" || name == "target" || name == "Cargo.lock" || name.starts_with("demo-"));
+            let at_top = dir.as_os_str().is_empty();
+            let ignored = name == "target"
+                || (dir == Path::new("fuzz") && ["corpus", "artifacts", "coverage"].contains(&name.as_str()))
+                || (at_top && (name == ".git" || name == "Cargo.lock" || name.starts_with("demo-")));
             let path = dir.join(&name);
             let kind = entry.file_type().expect("a file's type");
             if ignored || kind.is_symlink() {
