@@ -85,6 +85,53 @@ check "after a reload" systemctl reload shipbell
 soon "it goes" outcome_is host/quick#4 succeeded
 equal "as the file says now" slow "$(said host/quick#4)"
 
+# What runs left it takes away without a capability, of those that are over and of no others.
+job_file left <<'JOBS'
+[defaults]
+manual = true
+
+[job.work]
+steps = ["echo working; head -c 300000 /dev/urandom > \"$SHIPBELL_ARTIFACTS/bin\"", "until [ -e /tmp/go ]; do sleep 0.1; done"]
+
+[job.live]
+environment = "live"
+steps = "echo live"
+
+[environment.live]
+approval = "none"
+JOBS
+check "a job that leaves something" systemctl reload shipbell
+remove() { as shipbell json "{\"v\":1,\"verb\":\"remove\",\"run\":\"$1\",\"part\":\"$2\"}"; }
+runs=/var/lib/shipbell/runs
+check "it is started" shipbell run left/work
+soon "it works" log_has left/work#1 '=== step 2'
+for part in artifacts log run; do
+  remove left/work#1 $part | grep -q '"busy":true' || fail "$part of a run that goes on: $(remove left/work#1 $part)"
+done
+echo "ok: of a run that goes on nothing is removed"
+check "it is ended" shipbell cancel left/work
+soon "it is over" outcome_is left/work#1 cancelled
+gone() { [ ! -e "$1" ]; }
+soon "what its steps had is swept" gone $runs/left.work.1/1/work
+freed() { remove "$1" "$2" | grep -o '"bytes":[0-9]*' | cut -d: -f2; }
+equal "its artifacts are root's" root "$(stat -c %U $runs/left.work.1/1/artifacts/*)"
+[ "$(freed left/work#1 artifacts)" -ge 300000 ] || fail "its artifacts are not removed"
+gone $runs/left.work.1/1/artifacts || fail "artifacts are still there"
+equal "twice is once" 0 "$(freed left/work#1 artifacts)"
+[ "$(freed left/work#1 log)" -gt 0 ] || fail "its log is not removed"
+[ -e $runs/left.work.1/1/ticket.json ] || fail "its ticket went with the log"
+[ "$(freed left/work#1 run)" -gt 0 ] || fail "the rest is not removed"
+equal "nothing is left of it" "" "$(ls -d $runs/left.work.1 $runs/.gone-* 2>/dev/null)"
+check "a deployment" shipbell run left/live
+soon "it ends well" outcome_is left/live#1 succeeded
+soon "and is swept" gone $runs/left.live.1/1/work
+remove left/live#1 run | grep -q 'changed an environment' || fail "the ticket of a deployment goes: $(remove left/live#1 run)"
+[ -e $runs/left.live.1/1/ticket.json ] || fail "the ticket of a deployment is gone"
+echo "ok: the ticket of a deployment stays"
+remove ../../etc run | grep -q . && fail "that is no run"
+check "the daemon can say what would go" shipbell prune --dry-run
+equal "nothing is old" "nothing removed, 0 B freed" "$(shipbell prune)"
+
 # Nothing is started with less protection.
 systemctl stop shipbell-executor.socket shipbell-executor.service
 check "a run is queued while nobody can start it" shipbell run host/quick
