@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "shared with tests/runs.rs, which asks for the rest")]
 #[path = "runs/place.rs"]
 mod place;
+mod support;
 
 use std::time::{Duration, Instant};
 
@@ -191,4 +192,40 @@ fn artifacts_are_collected_with_the_rights_of_the_job_and_kept_by_their_content(
     let kept: Vec<_> = std::fs::read_dir(end.dir.join("artifacts")).unwrap().flatten().collect();
     assert_eq!(kept.len(), 2, "equal content is kept once: {kept:?}");
     until("its files are whole", || std::fs::read_to_string(end.artifact("c")).unwrap() == "other\n");
+}
+
+/// The index of the log, the beginnings of steps and the commands that read both.
+#[test]
+fn lines_are_shown_with_their_times_by_step_and_since_a_time() {
+    let mut robot = support::robot::Robot::new("");
+    let steps = r#"["echo early; sleep 2.2; echo late", { name = "second", run = "echo other" }]"#;
+    robot.job_file("host", &format!("[job.work]\nmanual = true\nsteps = {steps}\n"));
+    robot.start();
+    robot.must(&["run", "-f", "host/work"]);
+    let said = robot.must(&["logs", "--times", "host/work#1"]);
+    let at = |text: &str| {
+        let line = said.lines().find(|line| line.ends_with(text)).unwrap_or_else(|| panic!("{text} in:\n{said}"));
+        let (time, rest) = line.split_at(19);
+        assert!(rest.starts_with("  "), "{line}");
+        jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", time).unwrap_or_else(|error| panic!("{line}: {error}"))
+    };
+    let apart = at("  late").duration_since(at("  early")).as_secs();
+    assert!((1..=3).contains(&apart), "{said}");
+    assert!(at("  other") >= at("  late"));
+    let plain: String = said.lines().map(|line| format!("{}\n", &line[21..])).collect();
+    assert_eq!(plain, robot.must(&["logs", "host/work#1"]), "nothing is added or lost");
+    let followed = robot.must(&["logs", "-f", "--times", "host/work#1"]);
+    assert_eq!(followed, said);
+
+    for step in ["2", "second"] {
+        assert_eq!(robot.must(&["logs", "--step", step, "host/work#1"]), "=== step 2 \"second\": echo other\nother\n");
+    }
+    let none = robot.run(&["logs", "--step", "third", "host/work#1"]);
+    assert!(none.code == 4 && none.err.contains("1 echo, 2 second"), "{none:?}");
+    let view = robot.json(&["show", "host/work#1"]);
+    let begun = view["steps"][1]["started_at"].as_str().unwrap();
+    let since = robot.must(&["logs", "--since", begun, "host/work#1"]);
+    assert!(since.contains("\nother\n") && !since.contains("early"), "{since}");
+    assert_eq!(robot.must(&["logs", "--since", "-10m", "host/work#1"]), plain);
+    assert_eq!(robot.run(&["logs", "--since", "whenever", "host/work#1"]).code, 2);
 }

@@ -268,6 +268,15 @@ pub(super) struct LogsArgs {
     /// Another attempt than the last
     #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
+    /// Put before each line when it came, to about a second
+    #[arg(long, conflicts_with = "raw")]
+    pub times: bool,
+    /// Only what came since then: -10m, 17:30, "thu 17:30", RFC 3339
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub since: Option<String>,
+    /// Only what this step printed
+    #[arg(long, value_name = "N|NAME", conflicts_with_all = ["follow", "since"])]
+    pub step: Option<String>,
     /// The bytes as they are, with escape codes: only for logs that you trust
     #[arg(long)]
     pub raw: bool,

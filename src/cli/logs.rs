@@ -7,17 +7,18 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::model::moment::{Toward, stretch};
 use crate::model::name::RunRef;
 use crate::model::run::Outcome;
 use crate::model::time::Timestamp;
-use crate::model::view::LogChunk;
+use crate::model::view::{LogChunk, LogTimesView, StepSpan};
 
 use crate::report::display;
 
 use super::Context;
 use super::args::LogsArgs;
 use super::exit::{FAILED, Failure, say};
-use super::paint::{Screen, safe_line};
+use super::paint::{Screen, safe, safe_line};
 
 /// Between two questions while nothing new comes.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -25,19 +26,26 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Bytes asked for at once.
 const PIECE: u64 = 1 << 20;
 
+/// As journals have it, with the year: logs are old.
+const TIME_FORM: &str = "%Y-%m-%d %H:%M:%S";
+
 /// An unfinished line is held back until it is this long: a character or escape code may be cut in it.
 const LINE_MAX: usize = 8 << 10;
 
 pub(super) async fn logs(context: &Context, query: &LogsArgs) -> Result<ExitCode, Failure> {
     let run = query.run.last(&context.client).await?;
-    let mut printer = Printer { screen: &context.screen, raw: query.raw, held: Vec::new() };
-    if query.follow && query.attempt.is_none() {
+    let mut printer = Printer::new(&context.screen, query.raw);
+    printer.times = query.times.then(Vec::new);
+    if query.follow && query.attempt.is_none() && query.since.is_none() {
         return Ok(end_code(follow(context, &run, None, &mut printer).await?));
     }
-    let mut attempt = query.attempt;
-    let mut from = 0;
+    let (mut attempt, (mut from, to)) = (query.attempt, span(context, &run, query).await?);
     loop {
-        let chunk = piece(context, &run, attempt, from).await?;
+        let max = to.map_or(PIECE, |to| PIECE.min(to.saturating_sub(from)));
+        if max == 0 {
+            break;
+        }
+        let chunk = piece(context, &run, attempt, from, max).await?;
         if let Some(at) = chunk.removed {
             gone(context, &run, at)?;
             return Ok(ExitCode::SUCCESS);
@@ -47,6 +55,7 @@ pub(super) async fn logs(context: &Context, query: &LogsArgs) -> Result<ExitCode
             return Err(Failure::not_found(format!("{run} has printed nothing: {}", not_begun(&chunk))));
         }
         attempt = Some(chunk.attempt);
+        printer.learn(context, &run, &chunk).await?;
         printer.take(&chunk)?;
         // Without -f, what is there now is all.
         if chunk.next == from && (chunk.over || !query.follow) {
@@ -59,6 +68,34 @@ pub(super) async fn logs(context: &Context, query: &LogsArgs) -> Result<ExitCode
     }
     printer.end()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which part of the log was asked for: where it begins, and where it ends if not with the log.
+async fn span(context: &Context, run: &RunRef, query: &LogsArgs) -> Result<(u64, Option<u64>), Failure> {
+    if query.since.is_none() && query.step.is_none() {
+        return Ok((0, None));
+    }
+    let known = times(context, run, query.attempt).await?;
+    if let Some(wanted) = &query.step {
+        let is_it = |step: &&StepSpan| step.name == *wanted || step.index.to_string() == *wanted;
+        let Some(step) = known.steps.iter().find(is_it) else {
+            let names: Vec<String> = known.steps.iter().map(|step| format!("{} {}", step.index, step.name)).collect();
+            let text = format!("{run} has begun no step `{wanted}`\n  its steps: {}", names.join(", "));
+            return Err(Failure::not_found(safe(&text)));
+        };
+        return Ok((step.from, step.to));
+    }
+    let Some(text) = &query.since else { return Ok((0, None)) };
+    let read = stretch(text, crate::clock::now(), &context.screen.zone, Toward::Past);
+    let (since, _) = read.map_err(|error| Failure::usage(error.to_string()))?;
+    // What came before the next entry may have come since.
+    let from = known.times.iter().rev().find(|(_, at)| *at <= since).map_or(0, |(offset, _)| *offset);
+    Ok((from, None))
+}
+
+async fn times(context: &Context, run: &RunRef, attempt: Option<u32>) -> Result<LogTimesView, Failure> {
+    let attempt = attempt.map(|attempt| format!("?attempt={attempt}")).unwrap_or_default();
+    context.client.get(&format!("/api/v1/runs/{}/times{attempt}", run.id())).await
 }
 
 /// A log that `[retention]` took away is no error, and not empty either.
@@ -82,7 +119,7 @@ pub(super) fn end_code(outcome: Outcome) -> ExitCode {
 
 /// Follows a run as `run --follow` and `retry --follow` do, and says how it ended.
 pub(super) async fn follow_to_end(context: &Context, run: &RunRef) -> Result<ExitCode, Failure> {
-    let mut printer = Printer { screen: &context.screen, raw: false, held: Vec::new() };
+    let mut printer = Printer::new(&context.screen, false);
     Ok(end_code(follow(context, run, Some(1), &mut printer).await?))
 }
 
@@ -97,7 +134,7 @@ async fn follow(
     let (mut attempt, mut from) = (None, 0);
     let (mut told, mut printed) = (None, 1);
     loop {
-        let chunk = piece(context, run, attempt, from).await?;
+        let chunk = piece(context, run, attempt, from, PIECE).await?;
         if attempt.is_none() && chunk.attempt > 0 {
             attempt = first.or(Some(chunk.attempt));
             if attempt != Some(chunk.attempt) {
@@ -113,6 +150,7 @@ async fn follow(
             gone(context, run, at)?;
             return Ok(chunk.outcome.unwrap_or(Outcome::Succeeded));
         }
+        printer.learn(context, run, &chunk).await?;
         printer.take(&chunk)?;
         let idle = chunk.next == from;
         from = chunk.next;
@@ -140,9 +178,15 @@ async fn follow(
 }
 
 /// Bytes from `from` on; of the last attempt where none is named.
-async fn piece(context: &Context, run: &RunRef, attempt: Option<u32>, from: u64) -> Result<LogChunk, Failure> {
+async fn piece(
+    context: &Context,
+    run: &RunRef,
+    attempt: Option<u32>,
+    from: u64,
+    max: u64,
+) -> Result<LogChunk, Failure> {
     let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
-    let path = format!("/api/v1/runs/{}/log?from={from}&max={PIECE}{attempt}", run.id());
+    let path = format!("/api/v1/runs/{}/log?from={from}&max={max}{attempt}", run.id());
     context.client.get(&path).await
 }
 
@@ -151,21 +195,42 @@ struct Printer<'a> {
     raw: bool,
     /// The beginning of a line whose end has not come yet.
     held: Vec<u8>,
+    /// Where that begins in the log.
+    at: u64,
+    /// When which byte came, as far as it is known; `None`: nobody wants to know.
+    times: Option<Vec<(u64, Timestamp)>>,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    fn new(screen: &'a Screen, raw: bool) -> Self {
+        Self { screen, raw, held: Vec::new(), at: 0, times: None }
+    }
+
+    /// Asks when the bytes of a piece came.
+    async fn learn(&mut self, context: &Context, run: &RunRef, chunk: &LogChunk) -> Result<(), Failure> {
+        if self.times.is_some() && !chunk.data.is_empty() {
+            self.times = Some(times(context, run, Some(chunk.attempt)).await?.times);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, chunk: &LogChunk) -> Result<(), Failure> {
         let bytes = STANDARD.decode(&chunk.data);
         let bytes = bytes.map_err(|error| Failure::other(format!("the daemon's answer cannot be read: {error}")))?;
         if self.raw {
             return self.screen.print_bytes(&bytes);
         }
+        if self.held.is_empty() {
+            self.at = chunk.from;
+        }
         self.held.extend(bytes);
         let whole = self.held.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let ready = if whole == 0 && self.held.len() > LINE_MAX { self.held.len() } else { whole };
         let rest = self.held.split_off(ready);
         let lines = std::mem::replace(&mut self.held, rest);
-        self.screen.print(&self.shown(&lines))
+        let text = self.timed(&lines);
+        self.at = self.at.saturating_add(lines.len() as u64);
+        self.screen.print(&text)
     }
 
     fn end(&mut self) -> Result<(), Failure> {
@@ -173,7 +238,21 @@ impl Printer<'_> {
         if rest.is_empty() {
             return Ok(());
         }
-        self.screen.print(&format!("{}\n", self.shown(&rest)))
+        self.screen.print(&format!("{}\n", self.timed(&rest)))
+    }
+
+    /// Each line with the time at which it came before it, where that is wanted.
+    fn timed(&self, lines: &[u8]) -> String {
+        let Some(times) = &self.times else { return self.shown(lines) };
+        let (mut text, mut at) = (String::new(), self.at);
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let known = times.partition_point(|(offset, _)| *offset <= at);
+            let came = known.checked_sub(1).and_then(|place| times.get(place));
+            let came = came.map(|(_, came)| came.to_zoned(self.screen.zone.clone()).strftime(TIME_FORM).to_string());
+            text.push_str(&format!("{:<19}  {}", came.unwrap_or_default(), self.shown(line)));
+            at = at.saturating_add(line.len() as u64);
+        }
+        text
     }
 
     /// Whatever a job prints, only colours come through to a terminal, and nothing to a file.

@@ -62,6 +62,7 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
         inbox: inbox.clone(),
         reader: reader.clone(),
         read_log: read_log(&executor),
+        log_times: log_times(&executor),
         keys: keys.clone(),
         credentials: Credentials::new(&layout.credentials()),
         site: site(&catalog.settings, &address, &layout),
@@ -70,7 +71,6 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
     serve(pages, control, app, stopped);
     signals(&inbox)?;
     let chores = chores(&inbox).await;
-    info!("pages and approval links on http://{address}, commands on {}", layout.control_socket().display());
     Ok(Daemon {
         options,
         store,
@@ -212,6 +212,11 @@ pub(super) fn read_log(executor: &Executor) -> ReadLog {
     Arc::new(move |run, attempt, from, max| executor.read_log(run, attempt, from, max))
 }
 
+fn log_times(executor: &Executor) -> http::LogTimes {
+    let executor = executor.clone();
+    Arc::new(move |run, attempt| executor.log_times(run, attempt))
+}
+
 /// Opens the page's address and the control socket.
 pub(super) async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener, UnixListener), Failure> {
     let pages = TcpListener::bind(listen).await.map_err(Failure::io(format!("cannot listen on {listen}")))?;
@@ -231,6 +236,7 @@ pub(super) async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener
     let control = UnixListener::bind(&path).map_err(Failure::io(format!("cannot listen on {}", path.display())))?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
     std::fs::set_permissions(&path, mode).map_err(Failure::io(format!("cannot set the mode of {}", path.display())))?;
+    info!("pages and approval links on http://{address}, commands on {}", path.display());
     Ok((pages, control))
 }
 

@@ -268,6 +268,14 @@ impl Executor {
         Ok((part.lines, part.next))
     }
 
+    /// Which byte of the log came when: offset and milliseconds since 1970.
+    ///
+    /// # Errors
+    /// If that is there and cannot be read.
+    pub fn log_times(&self, run: &RunRef, attempt: u32) -> io::Result<Vec<(u64, i64)>> {
+        logfile::times(&self.dir(run, attempt))
+    }
+
     /// At most `max` bytes of the log from an offset on, and the offset to go on from: behind what is
     /// missing, where the log was longer than its limit.
     ///

@@ -66,6 +66,7 @@ pub fn routes() -> Router<App> {
         .merge(super::repos::routes())
         .merge(super::votes::routes())
         .merge(super::prune::routes())
+        .merge(super::log_times::routes())
         .merge(super::doctor::routes());
     Router::new().nest("/api/v1", api).fallback(nothing_here)
 }

@@ -10,6 +10,7 @@ pub mod doctor;
 mod guard;
 pub mod hooks;
 mod log_page;
+mod log_times;
 mod prune;
 mod removed;
 mod repos;
@@ -25,6 +26,7 @@ mod votes;
 
 pub use damaged::{serve_damaged_control, serve_damaged_pages};
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::credentials::Credentials;
 use crate::inbox::Inbox;
+use crate::model::name::RunRef;
 use crate::model::time::Timestamp;
 use crate::model::view::SiteView;
 use crate::report::facts::ReadLog;
@@ -52,6 +55,9 @@ const BODY_MAX: usize = 16 << 10;
 /// How long a stop waits for those who are still being answered.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Offsets in a run's log, and when the byte there came, in milliseconds since 1970.
+pub type LogTimes = Arc<dyn Fn(&RunRef, u32) -> io::Result<Vec<(u64, i64)>> + Send + Sync>;
+
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct App {
@@ -59,6 +65,8 @@ pub struct App {
     pub reader: Reader,
     /// Reads of runs' logs; blocking.
     pub read_log: ReadLog,
+    /// Reads which byte of a log came when; blocking.
+    pub log_times: LogTimes,
     pub keys: Arc<Keys>,
     /// What the daemon itself logs in with, and the secrets of web hooks.
     pub credentials: Credentials,
@@ -174,7 +182,7 @@ pub async fn serve_control(
     listener: UnixListener,
     app: App,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let (stop, late) = patience(stop);
     let service = control(app).into_make_service_with_connect_info::<Caller>();
     let serve = axum::serve(listener, service).with_graceful_shutdown(stop);

@@ -4,6 +4,7 @@
 //! are as strangers wrote them: make them safe at the edge. Builders are in `pipeline::view`.
 
 mod doctor;
+mod log_times;
 mod prune;
 mod repos;
 mod times;
@@ -19,6 +20,7 @@ use crate::model::run::{Artifact, Attempt, Cause, Outcome, StepEnd, UsualUsage};
 use crate::model::time::{Seconds, Timestamp};
 
 pub use doctor::{CheckView, DoctorView, Standing};
+pub use log_times::{LogTimesView, StepSpan};
 pub use prune::{GoesRow, MirrorRow, PruneOrder, PruneView, RemovedView, StaysRow};
 pub use repos::{HookRow, RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState, TrialStep};
 pub use times::{

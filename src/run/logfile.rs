@@ -7,10 +7,12 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use crate::model::ticket::LOG;
-use crate::run::stream::segment_name;
+use crate::run::stream::{TIMES, segment_name};
 use crate::sys::files;
 
 const COMPRESSED: &str = "log.zst";
+/// An index is not longer.
+const TIMES_MAX: u64 = 4 << 20;
 /// Smaller logs stay as they are: a block of the disk is what they cost.
 const WORTH_COMPRESSING: u64 = 32 << 10;
 /// Bytes of the stream in one frame, which is read as a whole.
@@ -123,6 +125,28 @@ fn segments(dir: &File) -> io::Result<Vec<u64>> {
     let offset = |entry: files::Entry| entry.path.to_str()?.strip_prefix(LOG)?.strip_prefix('.')?.parse().ok();
     let mut found: Vec<u64> = files::entries(dir, Path::new(""))?.into_iter().filter_map(offset).collect();
     found.sort_unstable();
+    Ok(found)
+}
+
+/// Which byte came when, as the stream wrote it down: offset and milliseconds since 1970, in order. Lines that
+/// make no sense are passed over; what came within the first second has none.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn times(dir: &Path) -> io::Result<Vec<(u64, i64)>> {
+    let found = files::open_dir(dir).and_then(|dir| files::open_beneath(&dir, TIMES.as_ref(), false));
+    let file = match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut text = Vec::new();
+    file.take(TIMES_MAX).read_to_end(&mut text)?;
+    let mut found: Vec<(u64, i64)> = Vec::new();
+    for line in String::from_utf8_lossy(&text).split_inclusive('\n') {
+        let words = line.strip_suffix('\n').and_then(|line| line.split_once(' '));
+        let entry = words.and_then(|(offset, at)| Some((offset.parse().ok()?, at.parse().ok()?)));
+        found.extend(entry.filter(|(offset, _)| found.last().is_none_or(|(last, _)| last < offset)));
+    }
     Ok(found)
 }
 
@@ -333,6 +357,15 @@ mod tests {
         assert!(zstd::stream::decode_all(packed.as_slice()).unwrap() == before);
         let text = String::from_utf8(before).unwrap();
         assert_eq!(text.matches("=== TRUNCATED: ").count(), 1);
+    }
+
+    #[test]
+    fn times_are_read_in_order_and_nonsense_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(times(dir.path()).unwrap(), []);
+        std::fs::write(dir.path().join(TIMES), "10 1000\n40 2000\nx y\n30 2500\n\n50 \n60 -1\n70 4000\n80 50").unwrap();
+        assert_eq!(times(dir.path()).unwrap(), [(10, 1000), (40, 2000), (60, -1), (70, 4000)], "the last one is cut");
+        assert_eq!(times(&dir.path().join("none")).unwrap(), []);
     }
 
     #[test]

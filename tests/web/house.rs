@@ -174,7 +174,9 @@ impl House {
         let mirrors = Mirrors::new(&layout.mirrors(), b"key").unwrap();
         let credentials = Credentials::new(&layout.credentials());
         let sites = Sites::new(Tools { mirrors, remotes: Remotes::new(Client::new(), credentials.clone()) });
-        let app = App { inbox: inbox.clone(), reader, read_log, keys, credentials, site: Arc::new(site), sites };
+        let log_times: shipbell::http::LogTimes = Arc::new(|_, _| Ok(Vec::new()));
+        let app =
+            App { inbox: inbox.clone(), reader, read_log, log_times, keys, credentials, site: Arc::new(site), sites };
         tokio::spawn(shipbell::http::serve_pages(listener, app.clone(), std::future::pending()));
         inbox.ask(Event::Reloaded { catalog: Arc::new(loaded.catalog) }).await;
         Self { dir, stage, app, address, layout }
