@@ -299,7 +299,7 @@ proptest::proptest! {
         bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
         line in "([0-9a-f]{40}|unborn|x) (HEAD|refs/(heads|tags|pull)/[-a.~@{/b:]{1,9})( symref-target:refs/heads/[ab]| peeled:[0-9a-f]{40})?\n",
         url in "((https?|ssh|file|ext|git)(://|::))?([-a-z+]{0,4}@)?(-?[a-z.]{0,5}|\\[[0-9a:]{1,5}\\])(:[0-9]{0,6})?[:/]?[-/a.:@]{0,9}",
-        name in "refs/(heads|tags)/[-a./@{b~^: ]{0,12}",
+        name in "refs/((heads|tags)/[-a./@{b~^: ]{0,12}|(pull|merge-requests)/[0-9a]{1,3}/head[/x]{0,2})",
     ) {
         probe::answer(&bytes);
         probe::lines(&bytes);

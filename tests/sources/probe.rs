@@ -55,11 +55,13 @@ pub fn url(text: &str) {
     }
 }
 
-/// A ref: refused, or a plain path below branches or tags that no command reads as anything else.
+/// A ref: refused, or a plain path below branches or tags, or a pull or merge request's, that no command
+/// reads as anything else.
 pub fn ref_name(text: &str) {
     let Ok(name) = RefName::new(text) else { return };
     let short = name.short();
-    assert!(text.starts_with("refs/heads/") || text.starts_with("refs/tags/"), "{text:?}");
+    let is_known = text.starts_with("refs/heads/") || text.starts_with("refs/tags/") || name.is_pull();
+    assert!(is_known, "{text:?}");
     assert!(!short.is_empty() && !short.starts_with(['-', '/', '.']) && !short.ends_with('/'), "{text:?}");
     assert!(!text.contains("..") && !text.contains("//") && !text.contains("@{"), "{text:?}");
     assert!(!text.bytes().any(|c| c <= b' ' || c == 0x7f || b"~^:?*[\\".contains(&c)), "{text:?}");
