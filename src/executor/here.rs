@@ -68,8 +68,8 @@ struct Known {
 }
 
 impl Here {
-    /// With supervisors as children of this process. `binary` is this program: it is started as
-    /// `BINARY supervise DIR`. `secrets_dir` may be missing.
+    /// With supervisors that are copies of a child of this process. `binary` is this program, which that
+    /// child is as well. `secrets_dir` may be missing.
     ///
     /// # Errors
     /// If its directories cannot be made.

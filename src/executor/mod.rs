@@ -78,8 +78,7 @@ fn dir_of(runs: &Path, run: &RunRef, attempt: u32) -> PathBuf {
 }
 
 impl Executor {
-    /// In this process, with supervisors as its children: `BINARY supervise DIR`. `secrets_dir` may be
-    /// missing.
+    /// In this process, without units (see [`Here::new`]).
     ///
     /// # Errors
     /// If its directories cannot be made.

@@ -184,7 +184,8 @@ fn attempt(dir: &Path) -> io::Result<u8> {
             let verdict = steps::carry_out(&mut bench);
             conclude(&mut bench, verdict)?;
             // Nobody else here has the rights for it but another unit, and to make one costs more than a run.
-            if let (Some(_), dir) = (bench.ticket.unit.take(), bench.dir.clone()) {
+            if bench.ticket.unit.is_some() {
+                let dir = bench.dir.clone();
                 // It is over once the lock is free.
                 drop(bench);
                 sweep(&dir)?;
