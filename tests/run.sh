@@ -5,6 +5,8 @@ set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 CARGO=${CARGO:-cargo}
 LOG=target/test.log
+BUILT=${CARGO_TARGET_DIR:-target}
+ROOM=4500 # MB: what a whole build, the tests' own systemd and their temporary directories came to, and some more
 
 say() { printf 'make test: %s\n' "$*" >&2; }
 
@@ -41,6 +43,14 @@ needs() {
   [ ${#packages[@]} = 0 ] || { say "still missing after apt-get: ${packages[*]}"; return 1; }
 }
 
+# A full disk shows itself in the middle of a build, as a failure of the compiler: said before it.
+room() {
+  local free
+  [ -d "$BUILT/debug/deps" ] && return 0
+  free=$(df --output=avail -m "$BUILT" | tail -n 1)
+  [ "$free" -ge $ROOM ] || say "only $free MB are free where $BUILT is; the build and the tests need about $ROOM"
+}
+
 # Adds up cargo's own result lines, so that the last line speaks for all of them.
 total() {
   awk '/^test result: / { for (i = 1; i < NF; i++) { n = $i + 0; w = $(i + 1); sub(/;.*/, "", w); sum[w] += n } }
@@ -54,7 +64,10 @@ if [ "$(id -u)" != 0 ] && [ -z "${SHIPBELL_NO_SYSTEMD_TEST:-}" ]; then
   say "NOT ROOT: the tests on a real systemd are left out (SHIPBELL_NO_SYSTEMD_TEST=1); run it as root for all"
   export SHIPBELL_NO_SYSTEMD_TEST=1
 fi
-mkdir -p target
+mkdir -p target "$BUILT"
+# Who builds once and edits nothing needs none of cargo's memory for the next build: 2 GB less, and no slower.
+[ -d "$BUILT/debug/incremental" ] || export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
+room
 $CARGO fmt --check || { say "run cargo fmt"; exit 1; }
 $CARGO clippy --all-targets --locked --quiet -- -D warnings || exit 1
 $CARGO test --locked --no-fail-fast 2>&1 | tee "$LOG"
