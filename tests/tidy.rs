@@ -101,7 +101,7 @@ const ABOVE_ALL_AND_DAEMON: &[&str] = &[
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("nix", &["src/sys/"]),
     ("libc", &["src/sys/"]),
-    ("git2", &["src/source/", "src/run/workspace.rs"]),
+    ("git2", &["src/source/", "src/run/workspace.rs", "src/run/workspace/"]),
     ("rusqlite", &["src/store/"]),
     ("rusqlite_migration", &["src/store/"]),
     ("lettre", &["src/report/mail.rs"]),

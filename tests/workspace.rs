@@ -1,6 +1,8 @@
 //! What a step finds: a real repository at exactly the commit, and step 0 `init` with all the ways in
 //! which a repository does not fit. Real git, real make, the real supervisor.
 
+#[path = "workspace/kept.rs"]
+mod kept;
 #[expect(dead_code, reason = "shared with tests/runs.rs, which asks for the rest")]
 #[path = "runs/place.rs"]
 mod place;
@@ -356,42 +358,4 @@ fn names_and_output_of_strangers_stay_bytes_in_the_log_and_plain_in_reasons() {
     assert!(log.windows(11).any(|bytes| bytes == b"\xff\x1b[31mred\0\n"), "{}", end.log);
     assert_eq!(end.finished().0, Outcome::Failed);
     assert!(!outcome(&end).1.contains('\u{1b}'), "{:?}", outcome(&end));
-}
-
-#[test]
-fn a_kept_workspace_has_the_commits_files_and_what_git_does_not_know() {
-    let (place, _temp, repo) = new();
-    let mut job = with_repo(job(&[
-        "cat file* sub/old 2>/dev/null || true; ls; git status --short; cat built 2>/dev/null || true; \
-        echo built > built; echo mess >> file; git config core.fsmonitor /bin/false; touch .git/hooks/post-checkout",
-    ]));
-    job.workspace = shipbell::model::job::Workspace::Keep;
-    let first = repo.commit(&[("file", "one\n"), ("file2", "same\n"), ("sub/old", "old\n")]);
-    let end = run(&place, &job, &repo, &first);
-    assert_eq!(end.finished().0, Outcome::Succeeded, "{}", end.log);
-    assert!(end.log.contains("\none\nsame\nold\nfile\nfile2\nsub\n==="), "{}", end.log);
-    assert!(!end.dir.join("work").exists(), "it is elsewhere");
-    repo.git(&["rm", "-q", "sub/old"]);
-    let second = repo.commit(&[("file", "two\n"), ("new", "n\n")]);
-    let end = run(&place, &job, &repo, &second);
-    assert!(end.log.contains("\ntwo\nsame\nbuilt\nfile\nfile2\nnew\n?? built\nbuilt\n==="), "{}", end.log);
-    // Back to the first commit: as it was, and what was built is there.
-    let end = run(&place, &job, &repo, &first);
-    assert!(end.log.contains("\none\nsame\nold\nbuilt\nfile\nfile2\nsub\n?? built\nbuilt\n==="), "{}", end.log);
-}
-
-#[test]
-fn a_kept_workspace_belongs_to_one_run_at_a_time() {
-    let place = Place::new();
-    let mut job = job(&["echo in; mkdir mine; sleep 0.7; rmdir mine"]);
-    job.workspace = shipbell::model::job::Workspace::Keep;
-    let runs = [place.start(&job), place.start(&job), place.start(&job)];
-    let ends: Vec<End> = runs.iter().map(|run| place.wait(run)).collect();
-    assert!(ends.iter().all(|end| end.finished().0 == Outcome::Succeeded), "{ends:?}");
-    assert!(ends.iter().any(|end| end.log.contains("waits for the kept workspace")));
-    // One that waits can be cancelled.
-    let (first, second) = (place.start(&job), place.start(&job));
-    place.executor.stop(&second, 1, "cancelled by anna").unwrap();
-    assert_eq!(place.wait(&first).finished().0, Outcome::Succeeded);
-    assert_eq!(place.wait(&second).finished().0, Outcome::Cancelled);
 }

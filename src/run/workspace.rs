@@ -3,13 +3,16 @@
 //! that a hostile tree meets no more rights than the steps have; it can be ended like any step. git2
 //! runs no hook, no filter and no fsmonitor, and checks each object against its own hash.
 
+/// What an earlier run left standing.
+mod standing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{ErrorCode, IndexEntry, ObjectType, Oid, Repository, Tree};
 
 use crate::model::commit::CommitId;
 use crate::model::run::StepEnd;
@@ -154,8 +157,6 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n
 
 /// A repository without a commit that borrows the mirror's objects.
 fn begin(git: &Path, mirror: &Path) -> io::Result<()> {
-    // What the last run made of it is not believed, neither its configuration nor its objects.
-    files::remove_tree(git)?;
     for dir in ["objects/info", "refs/heads", "refs/tags", "info", "hooks"] {
         std::fs::create_dir_all(git.join(dir))?;
     }
@@ -168,11 +169,45 @@ fn begin(git: &Path, mirror: &Path) -> io::Result<()> {
 
 fn make(work: &Path, mirror: &Path, history: bool, commit: &str, before: &[String]) -> Result<Vec<String>, Failure> {
     let git = work.join(".git");
+    let former = put_aside(&git)?;
+    std::thread::scope(|scope| {
+        // A file system may take its time to free what was written; meanwhile files are read. Where no thread can be
+        // had it goes with all that is temporary at the end of the run.
+        let gone =
+            former.map(|former| std::thread::Builder::new().spawn_scoped(scope, move || files::remove_tree(&former)));
+        let made = make_anew(work, mirror, history, commit, before);
+        drop(gone);
+        made
+    })
+}
+
+/// What the last run made of its repository is not believed, neither its configuration nor its objects. Gives the
+/// place where it lies until it is removed.
+fn put_aside(git: &Path) -> io::Result<Option<PathBuf>> {
+    let Some(aside) = std::env::var_os("HOME").map(|home| PathBuf::from(home).join("former.git")) else {
+        return files::remove_tree(git).map(|()| None);
+    };
+    match std::fs::rename(git, &aside) {
+        Ok(()) => Ok(Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // It is on another disk.
+        Err(_) => files::remove_tree(git).map(|()| None),
+    }
+}
+
+fn make_anew(
+    work: &Path,
+    mirror: &Path,
+    history: bool,
+    commit: &str,
+    before: &[String],
+) -> Result<Vec<String>, Failure> {
+    let git = work.join(".git");
     begin(&git, mirror)?;
     let repository = Repository::open(work)?;
     let id = Oid::from_str(commit)?;
-    let object = match repository.find_commit(id) {
-        Ok(commit) => commit.into_object(),
+    let commit = match repository.find_commit(id) {
+        Ok(commit) => commit,
         Err(error) if error.code() == ErrorCode::NotFound => return Err(Failure::NoSuchCommit),
         Err(error) => return Err(error.into()),
     };
@@ -185,40 +220,44 @@ fn make(work: &Path, mirror: &Path, history: bool, commit: &str, before: &[Strin
         tags.retain(|_, (_, commit)| *commit == id);
     }
     std::fs::write(git.join("packed-refs"), packed(tags))?;
-    refuse_what_is_elsewhere(&repository, id)?;
-    let mut there = false;
-    for commit in before.iter().filter_map(|commit| Oid::from_str(commit).ok()) {
-        let Ok(commit) = repository.find_commit(commit) else { continue };
-        // As if that commit were checked out: what it has and the new one has not goes, the same stays.
-        repository.set_head_detached(commit.id())?;
-        let mut index = repository.index()?;
-        index.read_tree(&commit.tree()?)?;
-        index.write()?;
-        put_files(&repository, &object)?;
-        there = true;
-    }
+    let tree = commit.tree()?;
+    let wanted = files_of(&tree)?;
+    refuse_what_is_elsewhere(&repository, &wanted)?;
     repository.set_head_detached(id)?;
-    // Each time every file is read and compared with its hash.
-    if !there {
-        put_files(&repository, &object)?;
+    if !standing::any(work)? || standing::settle(&repository, work, wanted, &paths_gone(&repository, before, &tree))? {
+        // What stands is in the index, as it stands; all else is written.
+        let mut how = CheckoutBuilder::new();
+        repository.checkout_tree(commit.as_object(), Some(how.force().disable_filters(true)))?;
     }
     Ok(Vec::new())
 }
 
-fn put_files(repository: &Repository, of: &git2::Object<'_>) -> Result<(), git2::Error> {
-    repository.checkout_tree(of, Some(CheckoutBuilder::new().force().disable_filters(true)))
+/// All that a commit has, in the order of paths.
+fn files_of(tree: &Tree<'_>) -> Result<Vec<IndexEntry>, git2::Error> {
+    let mut index = git2::Index::new()?;
+    index.read_tree(tree)?;
+    Ok(index.iter().collect())
+}
+
+/// What those commits have, if they are still known, and this tree has not.
+fn paths_gone(repository: &Repository, before: &[String], tree: &Tree<'_>) -> Vec<Vec<u8>> {
+    let of = |commit: &String| {
+        let before = repository.find_commit(Oid::from_str(commit)?)?.tree()?;
+        let diff = repository.diff_tree_to_tree(Some(&before), Some(tree), None)?;
+        let gone = diff.deltas().filter(|delta| delta.status() == git2::Delta::Deleted);
+        Ok::<Vec<_>, git2::Error>(gone.filter_map(|delta| Some(delta.old_file().path_bytes()?.to_vec())).collect())
+    };
+    before.iter().flat_map(|commit| of(commit).unwrap_or_default()).collect()
 }
 
 /// Submodules and Git LFS keep parts of a tree in other places, which nobody has approved and no mirror has.
 /// Built without them a commit would be something else than it says.
-fn refuse_what_is_elsewhere(repository: &Repository, commit: Oid) -> Result<(), Failure> {
-    let mut index = git2::Index::new()?;
-    index.read_tree(&repository.find_commit(commit)?.tree()?)?;
+fn refuse_what_is_elsewhere(repository: &Repository, files: &[IndexEntry]) -> Result<(), Failure> {
     let named = |path: &[u8]| -> String {
         String::from_utf8_lossy(path).chars().flat_map(char::escape_default).take(200).collect()
     };
-    let (mut pointers, mut has_lfs) = (Vec::new(), false);
-    for entry in index.iter() {
+    let mut has_lfs = false;
+    for entry in files {
         if entry.mode == u32::from(git2::FileMode::Commit) {
             return Err(Failure::Submodule(named(&entry.path)));
         }
@@ -226,16 +265,15 @@ fn refuse_what_is_elsewhere(repository: &Repository, commit: Oid) -> Result<(), 
             let text = repository.find_blob(entry.id)?;
             has_lfs |= text.content().windows(LFS_FILTER.len()).any(|window| window == LFS_FILTER);
         }
-        pointers.push((entry.path, entry.id));
     }
     if !has_lfs {
         return Ok(());
     }
     let odb = repository.odb()?;
-    for (path, id) in pointers {
-        let (size, kind) = odb.read_header(id)?;
-        if kind == ObjectType::Blob && size < LFS_POINTER_MAX && repository.find_blob(id)?.content().starts_with(LFS) {
-            return Err(Failure::Lfs(named(&path)));
+    for IndexEntry { path, id, .. } in files {
+        let (size, kind) = odb.read_header(*id)?;
+        if kind == ObjectType::Blob && size < LFS_POINTER_MAX && repository.find_blob(*id)?.content().starts_with(LFS) {
+            return Err(Failure::Lfs(named(path)));
         }
     }
     Ok(())

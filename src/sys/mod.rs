@@ -17,6 +17,8 @@ pub mod lock;
 pub mod memfile;
 /// What the allocator keeps.
 pub mod memory;
+/// What stands at many paths.
+pub mod places;
 /// What one process alone is to see.
 pub mod private;
 /// Starting processes, waiting for them, ending a whole tree.
