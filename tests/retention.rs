@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use support::origin::Origin;
@@ -205,4 +205,53 @@ fn a_mirror_that_no_file_names_goes_when_nobody_borrows_from_it() {
     assert!(robot.must(&["logs", "shop/test#1"]).contains("\nfirst\n"));
     assert!(robot.must(&["prune"]).starts_with("1 mirror removed, "));
     assert_eq!(of_it(), Vec::<PathBuf>::new());
+}
+
+/// As many fetches leave them: each with a file of its own.
+fn leave_packs(mirror: &Path, count: usize) {
+    let repo = git2::Repository::open_bare(mirror).unwrap();
+    for n in 0..count {
+        let blob = repo.blob(format!("{n} {}", "x".repeat(500)).as_bytes()).unwrap();
+        let mut builder = repo.packbuilder().unwrap();
+        builder.insert_object(blob, None).unwrap();
+        builder.write(&mirror.join("objects/pack"), 0).unwrap();
+        std::fs::remove_dir_all(mirror.join("objects").join(blob.to_string().split_at(2).0)).unwrap();
+    }
+}
+
+#[test]
+fn packs_of_a_mirror_are_rolled_at_night_and_the_old_ones_go_when_nobody_borrows() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut origin = Origin::new(&temp.path().join("shop.git"));
+    let mut robot = Robot::new("");
+    let go = robot.path("go");
+    let job = format!("[job.test]\nsteps = 'until [ -e {} ]; do sleep 0.1; done; git fsck'\n", go.display());
+    robot.job_file("shop", &format!("[repo]\nurl = \"{}\"\npoll = \"1s\"\n{job}", origin.url()));
+    robot.start();
+    origin.commit("main", "first", &[("a", "1")]);
+    robot.wait_until(&["logs", "shop/test#1"], "=== step 1");
+    robot.stop();
+    let mirrors = std::fs::read_dir(robot.path("var/cache/shipbell/mirrors")).unwrap();
+    let mirror = mirrors.flatten().next().expect("a mirror").path();
+    leave_packs(&mirror, 60);
+    let packs = || {
+        let entries = std::fs::read_dir(mirror.join("objects/pack")).unwrap().flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|part| part == "pack")).count()
+    };
+    let passes = |robot: &Robot| robot.said_by_daemon().matches("[retention]: ").count();
+    let before = packs();
+    robot.start_at(0, "04:13:06");
+    wait_for("the first night", || (passes(&robot) == 1).then_some(()), || robot.said_by_daemon());
+    assert_eq!(packs(), before + 1, "{}", robot.said_by_daemon());
+    robot.stop();
+    robot.start_at(1, "04:13:06");
+    wait_for("the second night", || (passes(&robot) == 2).then_some(()), || robot.said_by_daemon());
+    assert_eq!(packs(), before + 1, "the run borrows them: {}", robot.said_by_daemon());
+    std::fs::write(&go, "").unwrap();
+    ends(&robot, "shop/test#1");
+    let said = robot.must(&["prune"]);
+    assert!(said.contains("nothing removed, ") && !said.contains(" 0 B"), "{said}");
+    assert_eq!(packs(), 1, "{}", robot.said_by_daemon());
+    origin.commit("main", "second", &[("a", "2")]);
+    ends(&robot, "shop/test#2");
 }

@@ -3,6 +3,7 @@
 //! the same judge and touches nothing.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -204,34 +205,33 @@ impl Pass {
     }
 
     async fn prune_mirrors(&self, tally: &mut Tally) -> Result<(), String> {
-        let (fates, mirrors) = (self.fates().await?, self.mirrors.clone());
-        let (_, now) = self.settings().await?;
-        let (gone, bytes, failed) = blocking(move || {
-            let (mut gone, mut bytes, mut failed) = (0, mirrors.sweep_doomed().unwrap_or(0), 0);
-            for (seen, fate) in fates {
-                let settled = mirrors.settle(&seen.name, fate, now);
-                let tended = settled.and_then(|freed| match fate {
-                    MirrorFate::Goes => Ok(freed),
-                    _ => Ok(freed + mirrors.tend(&seen.name, seen.borrowed, now)?),
-                });
-                match tended {
-                    Ok(freed) => {
-                        gone += u64::from(fate == MirrorFate::Goes);
-                        bytes += freed;
-                    }
-                    Err(error) => {
-                        warn!("mirror {} could not be tidied: {error}", seen.name);
-                        failed += 1;
-                    }
+        let (fates, (_, now)) = (self.fates().await?, self.settings().await?);
+        let mirrors = self.mirrors.clone();
+        tally.bytes += blocking(move || mirrors.sweep_doomed().unwrap_or(0)).await?;
+        for (seen, fate) in fates {
+            match self.tidy(&seen, fate, now).await? {
+                Ok(freed) => {
+                    tally.mirrors += u64::from(fate == MirrorFate::Goes);
+                    tally.bytes += freed;
+                }
+                Err(error) => {
+                    warn!("mirror {} could not be tidied: {error}", seen.name);
+                    tally.failed += 1;
                 }
             }
-            (gone, bytes, failed)
-        })
-        .await?;
-        tally.mirrors += gone;
-        tally.bytes += bytes;
-        tally.failed += failed;
+        }
         Ok(())
+    }
+
+    /// Gives the bytes that are free again.
+    async fn tidy(&self, seen: &MirrorSeen, fate: MirrorFate, now: Timestamp) -> Result<io::Result<u64>, String> {
+        let (mirrors, name) = (self.mirrors.clone(), seen.name.clone());
+        let settled = blocking(move || mirrors.settle(&name, fate, now)).await?;
+        Ok(match (settled, fate) {
+            (Err(error), _) => Err(error),
+            (Ok(freed), MirrorFate::Goes) => Ok(freed),
+            (Ok(freed), _) => self.mirrors.tend(&seen.name, seen.borrowed, now).await.map(|more| freed + more),
+        })
     }
 }
 

@@ -51,6 +51,32 @@ pub(super) struct Said {
     pub(super) stderr: Vec<u8>,
 }
 
+/// A call that asks nobody: it works in a mirror.
+pub(super) struct Local<'a> {
+    pub(super) mirror: &'a Path,
+    pub(super) args: Vec<OsString>,
+    pub(super) input: Vec<u8>,
+    pub(super) deadline: Duration,
+}
+
+/// What such a call prints at most: a name, a line.
+const LOCAL_MAX: usize = 1 << 20;
+
+/// Why there is nothing that it printed.
+enum Trouble {
+    Start(String),
+    TooMuch,
+    Late,
+    /// What it said on stderr.
+    Failed(Vec<u8>),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Start(error.to_string())
+    }
+}
+
 /// Runs it and gives what it printed.
 ///
 /// # Errors
@@ -59,43 +85,74 @@ pub(super) async fn run(call: Call<'_>) -> Result<Said, SourceError> {
     let until = Instant::now() + call.deadline;
     // Kept until the child is over: it reads what this names.
     let told = call.access.for_git(call.origin, call.link)?;
-    let mut command = command(&call, &told)?;
-    let child = command.spawn().map_err(|error| SourceError::Start(error.to_string()))?;
-    let mut group = Group::new(child).map_err(|error| SourceError::Start(error.to_string()))?;
-    // Long before the first byte of a pack: what writes it is a child of this child.
-    group::limit_files(group.leader, call.file_max).map_err(|error| SourceError::Start(error.to_string()))?;
-    let said = tokio::time::timeout_at(until, group.talk(&call.input, call.stdout_max)).await;
-    let (stdout, stderr, status) = match said {
-        Ok(Ok(said)) => said,
+    let command = command(&call, &told)?;
+    carry_out(command, &call.input, call.stdout_max, Some(call.file_max), until).await.map_err(
+        |trouble| match trouble {
+            Trouble::Start(why) => SourceError::Start(why),
+            Trouble::TooMuch => {
+                SourceError::TooMuch { url: super::origin::shown(&call.origin.url), megabytes: call.stdout_max >> 20 }
+            }
+            Trouble::Late => SourceError::timed_out(call.what, call.origin, call.deadline),
+            Trouble::Failed(stderr) => {
+                let mirror = call.git_dir.map(Path::to_string_lossy);
+                let told = error::Told {
+                    what: call.what,
+                    origin: call.origin,
+                    mirror: mirror.as_deref(),
+                    credential: call.access.name(),
+                    file_max: call.file_max,
+                };
+                error::sort(&told, &stderr)
+            }
+        },
+    )
+}
+
+/// Runs it and gives the line that it printed.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn local(call: Local<'_>) -> io::Result<String> {
+    let until = Instant::now() + call.deadline;
+    let what = call.args.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut command = bare(Some(call.mirror)).map_err(io::Error::other)?;
+    // It is not in a hurry, and jobs are.
+    command.args(["-c", "pack.threads=1"]).args(&call.args);
+    match carry_out(command, &call.input, LOCAL_MAX, None, until).await {
+        Ok(said) => Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned()),
+        Err(trouble) => Err(io::Error::other(match trouble {
+            Trouble::Start(why) => format!("git could not be started: {why}"),
+            Trouble::TooMuch => format!("git {what} printed more than it has to say"),
+            Trouble::Late => format!("git {what} was not over after {} s and was ended", call.deadline.as_secs()),
+            Trouble::Failed(stderr) => format!("git {what}: {}", String::from_utf8_lossy(&stderr).trim()),
+        })),
+    }
+}
+
+async fn carry_out(
+    mut command: Command,
+    input: &[u8],
+    stdout_max: usize,
+    file_max: Option<u64>,
+    until: Instant,
+) -> Result<Said, Trouble> {
+    let mut group = Group::new(command.spawn()?)?;
+    if let Some(max) = file_max {
+        // Long before the first byte of a pack: what writes it is a child of this child.
+        group::limit_files(group.leader, max)?;
+    }
+    match tokio::time::timeout_at(until, group.talk(input, stdout_max)).await {
+        Ok(Ok((stdout, stderr, status))) if status.success() => Ok(Said { stdout, stderr }),
+        Ok(Ok((_, stderr, _))) => Err(Trouble::Failed(stderr)),
         Ok(Err(error)) => {
             group.end().await;
-            return Err(match error.kind() {
-                io::ErrorKind::FileTooLarge => SourceError::TooMuch {
-                    url: super::origin::shown(&call.origin.url),
-                    megabytes: call.stdout_max >> 20,
-                },
-                _ => SourceError::Start(error.to_string()),
-            });
+            Err(if error.kind() == io::ErrorKind::FileTooLarge { Trouble::TooMuch } else { error.into() })
         }
         Err(_) => {
             group.end().await;
-            return Err(SourceError::timed_out(call.what, call.origin, call.deadline));
+            Err(Trouble::Late)
         }
-    };
-    if status.success() {
-        return Ok(Said { stdout, stderr });
     }
-    let mirror = call.git_dir.map(Path::to_string_lossy);
-    Err(error::sort(
-        &error::Told {
-            what: call.what,
-            origin: call.origin,
-            mirror: mirror.as_deref(),
-            credential: call.access.name(),
-            file_max: call.file_max,
-        },
-        &stderr,
-    ))
 }
 
 /// A child and the process group that it leads. Dropped, the group ends.
@@ -200,6 +257,27 @@ fn git() -> Result<&'static Path, SourceError> {
 }
 
 fn command(call: &Call<'_>, told: &Told) -> Result<Command, SourceError> {
+    let mut command = bare(call.git_dir)?;
+    command.env("GIT_ALLOW_PROTOCOL", call.origin.way.word()).env("GIT_SSH_COMMAND", &told.ssh);
+    if call.trace {
+        command.env("GIT_TRACE_PACKET", "1");
+    }
+    for option in &told.options {
+        command.args(["-c", option]);
+    }
+    command.arg("-c").arg(format!("http.lowSpeedTime={}", call.patience));
+    let mut args = call.args.iter();
+    command.args(args.next());
+    if call.origin.way == Way::File {
+        // The local half refuses repositories of other users; this one is named by root's job file.
+        command.arg("--upload-pack=git -c safe.directory=* upload-pack");
+    }
+    command.args(args);
+    Ok(command)
+}
+
+/// Git with nothing to do yet, which reaches nobody.
+fn bare(git_dir: Option<&Path>) -> Result<Command, SourceError> {
     let mut command = Command::new(git()?);
     command
         .env_clear()
@@ -215,9 +293,8 @@ fn command(call: &Call<'_>, told: &Told) -> Result<Command, SourceError> {
             ("GIT_TERMINAL_PROMPT", "0"),
             ("GIT_ASKPASS", "/bin/false"),
             ("GIT_NO_LAZY_FETCH", "1"),
-            ("GIT_ALLOW_PROTOCOL", call.origin.way.word()),
+            ("GIT_ALLOW_PROTOCOL", ""),
         ])
-        .env("GIT_SSH_COMMAND", &told.ssh)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -225,21 +302,10 @@ fn command(call: &Call<'_>, told: &Told) -> Result<Command, SourceError> {
         .process_group(0)
         .kill_on_drop(true);
     // Without a repository git would look for one around the current directory and read its config.
-    command.env("GIT_DIR", call.git_dir.map_or(OsStr::new("/dev/null"), Path::as_os_str));
-    if call.trace {
-        command.env("GIT_TRACE_PACKET", "1");
-    }
-    for option in OPTIONS.iter().copied().chain(told.options.iter().map(String::as_str)) {
+    command.env("GIT_DIR", git_dir.map_or(OsStr::new("/dev/null"), Path::as_os_str));
+    for option in OPTIONS {
         command.args(["-c", option]);
     }
-    command.arg("-c").arg(format!("http.lowSpeedTime={}", call.patience));
-    let mut args = call.args.iter();
-    command.args(args.next());
-    if call.origin.way == Way::File {
-        // The local half refuses repositories of other users; this one is named by root's job file.
-        command.arg("--upload-pack=git -c safe.directory=* upload-pack");
-    }
-    command.args(args);
     Ok(command)
 }
 

@@ -3,14 +3,15 @@
 //! well, and the younger is looked into first; the old ones are taken away only later, when nobody borrows
 //! from the mirror who might have begun before there was the new one. No object is ever left out.
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use super::child::{self, Local};
 use super::mirror::Mirrors;
 use crate::model::time::{Seconds, Timestamp};
-use crate::signature::{PATH, program};
 use crate::sys::files;
 
 /// Fewer than these are left alone.
@@ -20,6 +21,8 @@ const NOTE: &str = "rolled.shipbell";
 const NOTE_MAX: u64 = 1 << 20;
 /// How long old packs stay at least: whoever asked for the list of packs just before has long gone on.
 const STAY: Seconds = Seconds(3600);
+/// Git gets no longer for it: a pack of the size that is fetched at once takes minutes.
+const LONG: Duration = Duration::from_secs(3600);
 /// What belongs to a pack, the index first: without it nobody looks into the rest.
 const PARTS: [&str; 5] = ["idx", "rev", "bitmap", "mtimes", "pack"];
 
@@ -29,14 +32,42 @@ impl Mirrors {
     ///
     /// # Errors
     /// If git fails or the disk refuses; the mirror is whole in any case.
-    pub fn tend(&self, name: &str, borrowed: bool, now: Timestamp) -> io::Result<u64> {
+    pub async fn tend(&self, name: &str, borrowed: bool, now: Timestamp) -> io::Result<u64> {
         let mirror = self.dir().join(name);
-        match Note::read(&mirror)? {
-            // From the future: of a clock that was put back since.
-            Some(note) if note.at > now => Note { at: now, ..note }.write(&mirror).map(|()| 0),
-            Some(note) if !borrowed && STAY.after(note.at) <= now => note.take_away(&mirror),
-            Some(_) => Ok(0),
-            None => roll(&mirror, now).map(|()| 0),
+        let place = mirror.clone();
+        // The disk may take its time to free what was large.
+        let looked = tokio::task::spawn_blocking(move || look(&place, borrowed, now)).await;
+        match looked.map_err(io::Error::other)?? {
+            Next::Nothing { freed } => Ok(freed),
+            Next::Roll(old) => roll(&mirror, old, now).await.map(|()| 0),
+        }
+    }
+}
+
+/// What is left to do after a look.
+enum Next {
+    Nothing { freed: u64 },
+    Roll(Vec<String>),
+}
+
+fn look(mirror: &Path, borrowed: bool, now: Timestamp) -> io::Result<Next> {
+    sweep(&packs_of(mirror));
+    let freed = match Note::read(mirror)? {
+        // From the future: of a clock that was put back since.
+        Some(note) if note.at > now => Note { at: now, ..note }.write(mirror).map(|()| 0)?,
+        Some(note) if !borrowed && STAY.after(note.at) <= now => note.take_away(mirror)?,
+        Some(_) => 0,
+        None => return Ok(Next::Roll(worth_rolling(&packs(&packs_of(mirror))?))),
+    };
+    Ok(Next::Nothing { freed })
+}
+
+/// Half a pack, which a git that was ended at its deadline leaves.
+fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let left = entry.file_name().to_string_lossy().starts_with("tmp_");
+        if left && entry.metadata().is_ok_and(|data| files::changed_ago(&data) > 2 * LONG) {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }
@@ -123,16 +154,16 @@ fn worth_rolling(packs: &[(u64, String)]) -> Vec<String> {
     if count < MANY { Vec::new() } else { packs.iter().take(count).map(|(_, stem)| stem.clone()).collect() }
 }
 
-fn roll(mirror: &Path, now: Timestamp) -> io::Result<()> {
-    let dir = packs_of(mirror);
-    let mut old = worth_rolling(&packs(&dir)?);
+async fn roll(mirror: &Path, mut old: Vec<String>, now: Timestamp) -> io::Result<()> {
     if old.is_empty() {
         return Ok(());
     }
+    let dir = packs_of(mirror);
     let list: String = old.iter().fold(String::new(), |list, stem| format!("{list}{stem}.pack\n"));
-    let prefix = dir.join("pack");
-    let said = git(mirror, &["pack-objects", "--stdin-packs", "--delta-base-offset", "--quiet"], Some(&prefix), &list)?;
-    let new = format!("pack-{}", said.trim());
+    let words = ["pack-objects", "--stdin-packs", "--delta-base-offset", "--quiet"].map(OsString::from);
+    let args = words.into_iter().chain([dir.join("pack").into()]).collect();
+    let said = child::local(Local { mirror, args, input: list.into(), deadline: LONG }).await?;
+    let new = format!("pack-{said}");
     // The same objects in the same order: it is one of them already.
     old.retain(|stem| *stem != new);
     if !is_stem(&new) || !dir.join(format!("{new}.idx")).exists() {
@@ -140,27 +171,8 @@ fn roll(mirror: &Path, now: Timestamp) -> io::Result<()> {
     }
     Note { at: now, new, old }.write(mirror)?;
     // The commits that were seen are refs as well, one a file.
-    git(mirror, &["pack-refs", "--all"], None, "").map(drop)
-}
-
-/// No configuration of the host or of a person reaches it.
-fn git(mirror: &Path, arguments: &[&str], last: Option<&Path>, input: &str) -> io::Result<String> {
-    let git = program("git").ok_or_else(|| io::Error::other("git is not installed"))?;
-    let mut command = Command::new(git);
-    command.env_clear().env("PATH", PATH).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
-    command.env("LC_ALL", "C").arg("--git-dir").arg(mirror).args(["-c", "pack.threads=1"]).args(arguments);
-    command.args(last).current_dir(mirror).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // It says itself why it does not listen.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("git {}: {}", arguments.first().unwrap_or(&""), said.trim())))
+    let args = ["pack-refs", "--all"].map(OsString::from).into();
+    child::local(Local { mirror, args, input: Vec::new(), deadline: LONG }).await.map(drop)
 }
 
 #[cfg(test)]
@@ -188,8 +200,8 @@ mod tests {
         assert_eq!(sizes(&packs), 62, "two alike are one");
     }
 
-    #[test]
-    fn a_reader_of_before_finds_everything_until_nobody_is_left() {
+    #[tokio::test]
+    async fn a_reader_of_before_finds_everything_until_nobody_is_left() {
         let temp = tempfile::tempdir().unwrap();
         let mirrors = Mirrors::new(temp.path(), b"key").unwrap();
         let path = mirrors.open(&Address::open("https://example.org/a.git")).unwrap().path().to_owned();
@@ -210,21 +222,34 @@ mod tests {
         let before = git2::Repository::open_bare(&path).unwrap();
         assert!(before.find_blob(blobs[0]).is_ok());
         let at: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-        assert_eq!(mirrors.tend(name, true, at).unwrap(), 0);
+        assert_eq!(mirrors.tend(name, true, at).await.unwrap(), 0);
         assert_eq!(count(), 61);
         let later = Seconds(7200).after(at);
         let after = git2::Repository::open_bare(&path).unwrap();
         assert!(after.find_blob(blobs[0]).is_ok());
         // Somebody borrows; then it is too early; then the old ones go, once.
-        assert_eq!(mirrors.tend(name, true, later).unwrap(), 0);
-        assert_eq!(mirrors.tend(name, false, Seconds(60).after(at)).unwrap(), 0);
+        assert_eq!(mirrors.tend(name, true, later).await.unwrap(), 0);
+        assert_eq!(mirrors.tend(name, false, Seconds(60).after(at)).await.unwrap(), 0);
         assert!(blobs.iter().all(|blob| before.find_blob(*blob).is_ok()));
-        assert!(mirrors.tend(name, false, later).unwrap() > 1000);
+        assert!(mirrors.tend(name, false, later).await.unwrap() > 1000);
         assert_eq!(count(), 1);
         assert!(blobs.iter().all(|blob| after.find_blob(*blob).is_ok()), "who began between the two");
         let fresh = git2::Repository::open_bare(&path).unwrap();
         assert!(blobs.iter().all(|blob| fresh.find_blob(*blob).is_ok()));
-        assert_eq!(mirrors.tend(name, false, later).unwrap(), 0, "one is not many");
+        assert_eq!(mirrors.tend(name, false, later).await.unwrap(), 0, "one is not many");
         assert!(Note::read(&path).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_git_that_does_not_end_is_ended() {
+        let temp = tempfile::tempdir().unwrap();
+        git2::Repository::init_bare(temp.path()).unwrap();
+        let alias = "alias.wait=!sleep 600";
+        let args: Vec<OsString> = ["-c", alias, "wait"].map(OsString::from).into();
+        let begin = std::time::Instant::now();
+        let call = Local { mirror: temp.path(), args, input: Vec::new(), deadline: Duration::from_millis(300) };
+        let said = child::local(call).await.unwrap_err().to_string();
+        assert!(said.contains("was not over after"), "{said}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "and what it had started");
     }
 }

@@ -72,6 +72,24 @@ impl Robot {
         wait_for("the daemon answers", answers, || self.said_by_daemon());
     }
 
+    /// Starts it with a clock that says this time of the day (UTC, `hh:mm:ss`), so many days ahead at least; all
+    /// that it starts has this clock. Waits until it answers.
+    pub fn start_at(&mut self, days: u64, time: &str) {
+        let entries = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+        let mut places = entries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
+        let library = places.find(|path| path.exists()).expect("libfaketime is needed: apt-get install faketime");
+        let of_day = time.split(':').fold(0, |sum, part| 60 * sum + part.parse::<u64>().expect("hh:mm:ss"));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_secs();
+        let ahead = (of_day + 86_400 - now % 86_400) % 86_400 + days * 86_400;
+        let mut command = self.daemon();
+        command.env("LD_PRELOAD", library).env("FAKETIME", format!("+{ahead}"));
+        // How long something takes is real, and so are the times of files.
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+        self.start_as(command);
+        let answers = || (self.run(&["status"]).code < 2).then_some(());
+        wait_for("the daemon answers", answers, || self.said_by_daemon());
+    }
+
     /// The command that starts it, to be altered.
     pub fn daemon(&self) -> Command {
         self.shipbell(&["daemon"])
