@@ -64,6 +64,16 @@ fn bytes(robot: &Robot) -> Vec<(String, Vec<u8>)> {
     ["", "-wal"].map(of).to_vec()
 }
 
+/// A page in the middle of each kind of table: whichever it hits, the check finds it.
+fn damage(robot: &Robot) {
+    let mut file = fs::OpenOptions::new().write(true).open(robot.path(DATABASE)).unwrap();
+    let pages = file.metadata().unwrap().len() / 4096;
+    for page in [pages / 3, pages / 2, 2 * pages / 3] {
+        file.seek(SeekFrom::Start(page * 4096)).unwrap();
+        file.write_all(&[0xa5; 4096]).unwrap();
+    }
+}
+
 #[test]
 fn fault_17_a_damaged_database_is_left_as_it_is_and_nothing_starts() {
     let mut robot = robot();
@@ -76,14 +86,7 @@ fn fault_17_a_damaged_database_is_left_as_it_is_and_nothing_starts() {
     let backup = robot.path("var/lib/shipbell/db/backup/shipbell-2026-11-21.db");
     fs::create_dir_all(backup.parent().unwrap()).unwrap();
     Store::open(&robot.path(DATABASE)).unwrap().backup(&backup).unwrap();
-    // A page in the middle of each kind of table: whichever it hits, the check finds it.
-    let mut file = fs::OpenOptions::new().write(true).open(robot.path(DATABASE)).unwrap();
-    let pages = file.metadata().unwrap().len() / 4096;
-    for page in [pages / 3, pages / 2, 2 * pages / 3] {
-        file.seek(SeekFrom::Start(page * 4096)).unwrap();
-        file.write_all(&[0xa5; 4096]).unwrap();
-    }
-    drop(file);
+    damage(&robot);
     let before = bytes(&robot);
     let daemon = robot.daemon();
     robot.start_as(daemon);
@@ -110,6 +113,31 @@ fn fault_17_a_damaged_database_is_left_as_it_is_and_nothing_starts() {
     robot.start();
     robot.must(&["run", "app/test"]);
     wait_for_outcome(&robot, "app/test#4", "succeeded");
+}
+
+#[test]
+fn fault_17_a_page_damaged_under_a_running_daemon_ends_it_in_the_night() {
+    let mut robot = robot();
+    robot.start();
+    for n in 1..=3 {
+        robot.must(&["run", "app/test"]);
+        wait_for_outcome(&robot, &format!("app/test#{n}"), "succeeded");
+    }
+    robot.stop();
+    // What stands in the journal is not looked for in the pages: whoever closes it last brings it there.
+    drop(Store::open(&robot.path(DATABASE)).unwrap());
+    robot.start_at(0, "03:53:05");
+    damage(&robot);
+    let status = wait_for("its end", || robot.ended(), || "it goes on".into());
+    assert_eq!(status.code(), Some(74), "{}", robot.said_by_daemon());
+    let said = robot.said_by_daemon();
+    assert!(said.contains("the database is damaged: ") && said.contains("nothing more is started"), "{said}");
+    // What systemd starts again says what to do, and starts nothing.
+    let daemon = robot.daemon();
+    robot.start_as(daemon);
+    let says = || Some(robot.run(&["status"])).filter(|said| said.err.contains("nothing is started"));
+    assert_eq!(wait_for("it says so", says, || robot.said_by_daemon()).code, 75);
+    assert_eq!(count(&robot, "witness", "ran"), 3);
 }
 
 fn line(n: usize, half: &str) -> Change {
