@@ -255,3 +255,30 @@ fn packs_of_a_mirror_are_rolled_at_night_and_the_old_ones_go_when_nobody_borrows
     origin.commit("main", "second", &[("a", "2")]);
     ends(&robot, "shop/test#2");
 }
+
+#[test]
+fn a_run_whose_artifacts_are_gone_is_made_again_before_what_stands_on_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut origin = Origin::new(&temp.path().join("shop.git"));
+    let mut robot = Robot::new("[retention]\nkeep = 1\n");
+    let jobs = "[job.build]\nsteps = \"echo binary > bin\"\nartifacts = \"bin\"\n\
+                [job.try]\nneeds = \"build\"\nsteps = \"cat bin\"\n";
+    robot.job_file("shop", &format!("[repo]\nurl = \"{}\"\npoll = \"1s\"\n{jobs}", origin.url()));
+    robot.start();
+    for n in 1..=2 {
+        origin.commit("main", "more", &[("a", &n.to_string())]);
+        ends(&robot, &format!("shop/try#{n}"));
+    }
+    age(&mut robot, 40);
+    assert!(robot.must(&["prune"]).starts_with("1 set of artifacts removed, "), "{}", robot.said_by_daemon());
+    let refused = robot.run(&["retry", "shop/try#1"]);
+    assert_ne!(refused.code, 0, "{}", refused.out);
+    for words in ["those of shop/build#1 were removed on 20", "[retention] (artifacts)", "shipbell retry shop/build#1"] {
+        assert!(refused.err.contains(words), "{words}: {}", refused.err);
+    }
+    robot.must(&["retry", "shop/build#1"]);
+    ends(&robot, "shop/build#3");
+    let said = robot.must(&["retry", "shop/try#1"]);
+    let run = said.split_whitespace().find(|word| word.starts_with("shop/try#")).expect("its name").to_owned();
+    ends(&robot, run.trim_end_matches([',', ':', '.']));
+}

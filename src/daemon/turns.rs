@@ -238,6 +238,14 @@ impl Daemon {
                 Ok(standings) => self.world.recall(&standings),
                 Err(error) => error!("the standings of {pipeline} could not be read: {error}"),
             }
+            if let Event::RetryRequested { old, gone, .. } = event {
+                for run in pipeline::manual::stands_on(&self.world, old) {
+                    match tokio::task::block_in_place(|| self.reader.removals(&run)) {
+                        Ok(removals) => gone.extend(removals),
+                        Err(error) => error!("what was removed of {run} could not be read: {error}"),
+                    }
+                }
+            }
         }
     }
 

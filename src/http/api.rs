@@ -254,7 +254,7 @@ async fn retry(
     let Json(order) = order?;
     let old = Box::new(views::stored_run(&app, &order.run).await?);
     let by = who(&app, peer).await?.name();
-    ask(&app, Event::RetryRequested { run: order.run, by, old }).await
+    ask(&app, Event::RetryRequested { run: order.run, by, old, gone: Vec::new() }).await
 }
 
 async fn approve(State(app): State<App>, peer: Extension<Peer>, order: Body<VoteOrder>) -> Answer<AnswerView> {

@@ -72,6 +72,8 @@ pub enum Event {
         run: RunRef,
         by: String,
         old: Box<Run>,
+        /// What went, by the store, of those that [`crate::pipeline::manual::stands_on`] names.
+        gone: Vec<Removal>,
     },
     Voted(Ballot),
     /// Root lets a run go without votes. That it is root the shell knows.

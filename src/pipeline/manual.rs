@@ -6,9 +6,11 @@ use crate::model::catalog::PipelineState;
 use crate::model::commit::Sighting;
 use crate::model::event::{Change, Refusal, Reply, RunRequest};
 use crate::model::job::Definition;
-use crate::model::name::JobKey;
-use crate::model::run::{Cause, Holds, Run, RunState};
+use crate::model::name::{JobKey, RunRef};
+use crate::model::retention::{Part, Removal};
+use crate::model::run::{Cause, Holds, Run, RunState, Upstream};
 use crate::pipeline::draft::{Draft, upstream};
+use crate::pipeline::world::World;
 use crate::pipeline::{due, pause, trigger};
 
 fn not_found(why: String) -> Reply {
@@ -104,7 +106,7 @@ fn check_params(definition: &Definition, params: &BTreeMap<String, String>) -> R
 }
 
 /// `shipbell retry RUN`: a new run for the same commit, ref and parameters.
-pub fn retry(draft: &mut Draft<'_>, old: &Run, by: &str) -> Reply {
+pub fn retry(draft: &mut Draft<'_>, old: &Run, by: &str, gone: &[Removal]) -> Reply {
     if old.finished().is_none() {
         return conflict(format!("{} is not finished: there is nothing to retry", old.run));
     }
@@ -130,8 +132,11 @@ pub fn retry(draft: &mut Draft<'_>, old: &Run, by: &str) -> Reply {
             return conflict(format!("{key} needs {need}, which is not green for this commit: retry that first"));
         }
     };
+    if let Some(why) = without(draft.world, key, &upstream, gone) {
+        return conflict(why);
+    }
     let number = draft.world.numbers.get(key).copied().unwrap_or_default() + 1;
-    let run = crate::model::name::RunRef { job: key.clone(), number };
+    let run = RunRef { job: key.clone(), number };
     draft.put(Change::RunPut(Box::new(Run {
         run: run.clone(),
         cause: Cause::Retry { of: old.run.clone(), by: by.to_owned() },
@@ -148,4 +153,41 @@ pub fn retry(draft: &mut Draft<'_>, old: &Run, by: &str) -> Reply {
     })));
     draft.note_by(by, "retried", &run, format!("once more for {}", old.run));
     Reply::Run(run)
+}
+
+/// The runs whose artifacts a retry of this one would be given.
+#[must_use]
+pub fn stands_on(world: &World, old: &Run) -> Vec<RunRef> {
+    let upstream = upstream(world, &old.run.job, old.commit.as_ref()).unwrap_or_default();
+    upstream.into_iter().filter(|upstream| !upstream.artifacts.is_empty()).map(|upstream| upstream.run).collect()
+}
+
+/// Why it could not find what it stands on: `[retention]` took that away. Its green stays, so it would be started
+/// and fail.
+fn without(world: &World, key: &JobKey, upstream: &[Upstream], gone: &[Removal]) -> Option<String> {
+    let of = |upstream: &Upstream| {
+        let parts = [Part::Run, Part::Artifacts].map(|part| (upstream.run.clone(), part));
+        let decided = parts.iter().filter_map(|part| world.removals.get(part));
+        let known = gone.iter().filter(|removal| removal.run == upstream.run && removal.part != Part::Log);
+        decided.chain(known).min_by_key(|removal| removal.part != Part::Run).cloned()
+    };
+    let missing: Vec<Removal> =
+        upstream.iter().filter(|upstream| !upstream.artifacts.is_empty()).filter_map(of).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let said = |removal: &Removal| {
+        let day = removal.done.map_or(removal.decided_at, |done| done.at).strftime("%Y-%m-%d").to_string();
+        format!("those of {} were removed on {day} by [retention] ({})", removal.run, removal.part.key())
+    };
+    let list: Vec<String> = missing.iter().map(said).collect();
+    let advice = match missing.iter().find(|removal| removal.part == Part::Run) {
+        Some(lost) => format!("{} went with them: this commit cannot be retried, take a newer one", lost.run),
+        None => {
+            let retries: Vec<String> =
+                missing.iter().map(|removal| format!("shipbell retry {}", removal.run)).collect();
+            format!("make them again first: {}", retries.join(", "))
+        }
+    };
+    Some(format!("{key} is given artifacts that are no longer there: {}\n  {advice}", list.join("; ")))
 }

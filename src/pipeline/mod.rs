@@ -82,7 +82,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::Answered { question, answer } => compare::answered(draft, question, answer),
         Event::RunRequested(request) => return manual::run(draft, request),
         Event::CancelRequested { run, by } => return or_conflict(life::cancel(draft, run, by)),
-        Event::RetryRequested { by, old, .. } => return manual::retry(draft, old, by),
+        Event::RetryRequested { by, old, gone, .. } => return manual::retry(draft, old, by, gone),
         Event::Paused { scope, until, note, by } => return pause::pause(draft, scope, *until, note, by),
         Event::Resumed { scope, by } => return pause::resume(draft, scope, by),
         Event::BackfillRequested(request) => return backfill::backfill(draft, request),

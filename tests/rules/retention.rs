@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use shipbell::model::event::{Action, Event, Reply};
-use shipbell::model::name::JobKey;
+use shipbell::model::event::{Action, Event, Refusal, Reply};
+use shipbell::model::job::Hash;
+use shipbell::model::name::{JobKey, RunRef};
 use shipbell::model::request::Verdict;
-use shipbell::model::retention::{Deployed, Old, Part, Past};
-use shipbell::model::run::{Outcome, Run};
+use shipbell::model::retention::{Deployed, Old, Part, Past, Removal, Removed};
+use shipbell::model::run::{Artifact, Outcome, Run};
+use shipbell::model::ticket::{Fact, FactLine};
 use shipbell::pipeline;
+use shipbell::pipeline::manual;
 use shipbell::pipeline::retention::judge;
 
 use crate::SHOP;
@@ -59,9 +62,30 @@ impl Scene {
         let before = self.removed.len();
         let past = self.past();
         self.turn(vec![Event::Aged(Box::new(past))]);
-        let names =
-            |(run, part): &(shipbell::model::name::RunRef, Part)| format!("{}#{} {part}", run.job.job, run.number);
+        let names = |(run, part): &(RunRef, Part)| format!("{}#{} {part}", run.job.job, run.number);
         self.removed[before..].iter().map(names).collect()
+    }
+
+    /// A run leaves a file.
+    fn leave(&mut self, name: &str) {
+        let run = self.run(name).run.clone();
+        let artifact = Artifact { path: "a".into(), sha256: Hash::of(b"a"), size: 1 };
+        let lines = vec![FactLine { v: 1, at: self.now, fact: Fact::Artifact { artifact } }];
+        self.turn(vec![Event::Progress { run, attempt: 1, lines }]);
+    }
+
+    fn retry_event(&self, name: &str) -> Event {
+        let old = Box::new(self.run(name).clone());
+        let done = Some(Removed { at: self.now, bytes: 1 });
+        let gone = |(run, part): &(RunRef, Part)| Removal { run: run.clone(), part: *part, decided_at: self.now, done };
+        let stands_on = manual::stands_on(&self.world, &old);
+        let gone = self.removed.iter().filter(|(run, _)| stands_on.contains(run)).map(gone).collect();
+        Event::RetryRequested { run: old.run.clone(), by: "anna".into(), old, gone }
+    }
+
+    fn retry(&mut self, name: &str) -> Reply {
+        let event = self.retry_event(name);
+        self.turn(vec![event]).remove(0)
     }
 
     /// Why a run stays.
@@ -220,9 +244,8 @@ fn what_a_run_that_goes_on_came_of_stays() {
     scene.push("main");
     scene.ok("unit#2");
     scene.ok("lint#2");
-    let old = Box::new(scene.run("unit#1").clone());
-    let retried = scene.turn(vec![Event::RetryRequested { run: old.run.clone(), by: "anna".into(), old }]);
-    assert!(matches!(&retried[..], [Reply::Run(_)]), "{retried:?}");
+    let retried = scene.retry("unit#1");
+    assert!(matches!(retried, Reply::Run(_)), "{retried:?}");
     scene.at(LATER);
     assert_eq!(scene.prune(), Vec::<String>::new());
     assert_eq!(scene.stays("unit#1"), "app/unit#3, which runs, came of it");
@@ -241,12 +264,7 @@ fn logs_and_artifacts_go_before_their_runs_and_for_ever_is_for_ever() {
     let mut scene = Scene::with_settings(settings, NIGHTLY);
     for n in 1..=2 {
         scene.push("main");
-        let run = scene.run(&format!("unit#{n}")).run.clone();
-        let artifact =
-            shipbell::model::run::Artifact { path: "a".into(), sha256: shipbell::model::job::Hash::of(b"a"), size: 1 };
-        let fact = shipbell::model::ticket::Fact::Artifact { artifact };
-        let line = shipbell::model::ticket::FactLine { v: 1, at: scene.now, fact };
-        scene.turn(vec![Event::Progress { run, attempt: 1, lines: vec![line] }]);
+        scene.leave(&format!("unit#{n}"));
         scene.ok(&format!("unit#{n}"));
         scene.ok(&format!("lint#{n}"));
     }
@@ -279,7 +297,7 @@ fn what_could_not_be_removed_is_tried_again_with_the_next_pass_and_after_a_resta
     assert_eq!(doomed.len(), 2);
     let tick = |scene: &mut Scene, event: Event| pipeline::turn(&mut scene.world, &[event], now).actions;
     assert_eq!(tick(&mut scene, Event::Tick), [], "it is under way");
-    let failed = |(run, part): &(_, _)| (shipbell::model::name::RunRef::clone(run), *part, Err("busy".to_owned()));
+    let failed = |(run, part): &(_, _)| (RunRef::clone(run), *part, Err("busy".to_owned()));
     let gone: Vec<_> = doomed.iter().map(failed).collect();
     assert_eq!(tick(&mut scene, Event::Removed { gone }), [], "not at once");
     assert_eq!(parts(&tick(&mut scene, pass)), doomed, "the next pass");
@@ -288,4 +306,53 @@ fn what_could_not_be_removed_is_tried_again_with_the_next_pass_and_after_a_resta
     world.scratch.removing.clear();
     let after = pipeline::turn(&mut world, &[Event::Tick], now).actions;
     assert_eq!(parts(&after), doomed);
+}
+
+const CHAIN: &str = r#"
+[job.build]
+steps = "make"
+[job.bundle]
+needs = "build"
+steps = "make bundle"
+[job.try]
+needs = "bundle"
+steps = "make try"
+"#;
+
+#[test]
+fn a_retry_is_refused_when_what_it_stands_on_is_gone_until_that_is_made_again() {
+    let mut scene = Scene::with_settings("[retention]\nartifacts = \"1h\"\nkeep = 1\n", CHAIN);
+    for n in 1..=2 {
+        scene.push("main");
+        for job in ["build", "bundle"] {
+            scene.leave(&format!("{job}#{n}"));
+            scene.ok(&format!("{job}#{n}"));
+        }
+        scene.end(&format!("try#{n}"), Outcome::Failed);
+    }
+    scene.at(LATER);
+    // In the very turn in which it is decided that they go.
+    let (mut world, past, retry) =
+        (scene.world.clone(), Event::Aged(Box::new(scene.past())), scene.retry_event("try#1"));
+    let refused = pipeline::turn(&mut world, &[past, retry], scene.now).replies.pop();
+    assert!(matches!(refused, Some(Reply::Refused(Refusal::Conflict(_)))), "{refused:?}");
+
+    assert_eq!(scene.prune(), ["build#1 artifacts", "bundle#1 artifacts"]);
+    let Reply::Refused(Refusal::Conflict(why)) = scene.retry("try#1") else { panic!("it was queued") };
+    assert_eq!(
+        why,
+        "app/try is given artifacts that are no longer there: those of app/build#1 were removed on 2026-11-23 by \
+         [retention] (artifacts); those of app/bundle#1 were removed on 2026-11-23 by [retention] (artifacts)\n  \
+         make them again first: shipbell retry app/build#1, shipbell retry app/bundle#1"
+    );
+    assert!(!scene.has("try#3"));
+    let Reply::Run(_) = scene.retry("try#2") else { panic!("what it stands on is there") };
+    // As it says.
+    for job in ["build", "bundle"] {
+        let Reply::Run(run) = scene.retry(&format!("{job}#1")) else { panic!("{job}") };
+        let name = format!("{}#{}", run.job.job, run.number);
+        scene.leave(&name);
+        scene.ok(&name);
+    }
+    let Reply::Run(_) = scene.retry("try#1") else { panic!("all that it stands on is there again") };
 }

@@ -75,7 +75,7 @@ fn what_has_run_is_not_retried_once_its_key_is_withdrawn() {
     let old = scene.run("test#1").clone();
     scene.refused.insert(scene.tip("main"), "it is not signed".into());
     scene.poll();
-    let retry = Event::RetryRequested { run: old.run.clone(), by: "root".into(), old: Box::new(old) };
+    let retry = Event::RetryRequested { run: old.run.clone(), by: "root".into(), old: Box::new(old), gone: vec![] };
     match scene.turn(vec![retry]).remove(0) {
         Reply::Refused(Refusal::Conflict(why)) => assert!(why.contains("it is not signed"), "{why}"),
         other => panic!("{other:?}"),

@@ -168,7 +168,12 @@ fn what_is_carried_over_later_changes_with_the_run_it_comes_from() {
     scene.end("test#1", Outcome::Failed);
     assert_eq!(of_second(&scene), 2, "and when that ended");
     let run = scene.run("test#1").clone();
-    scene.turn(vec![Event::RetryRequested { run: run.run.clone(), by: "anna".into(), old: Box::new(run) }]);
+    scene.turn(vec![Event::RetryRequested {
+        run: run.run.clone(),
+        by: "anna".into(),
+        old: Box::new(run),
+        gone: vec![],
+    }]);
     scene.ok("test#2");
     assert_eq!(of_second(&scene), 3, "a later success of that commit stands for this one too");
 }

@@ -186,13 +186,16 @@ impl Robot {
                     let commits: Vec<_> = infos.map(|info| info.id.clone()).collect();
                     poll.standings = self.reader.standings(pipeline, &commits).unwrap();
                 }
-                Event::RetryRequested { run, old, .. } => {
+                Event::RetryRequested { run, old, gone, .. } => {
                     // It may have gone since it was asked for: then it is known from before.
                     if let Some(known) = self.reader.run(run).unwrap() {
                         **old = known;
                     }
                     let commits: Vec<_> = old.commit.iter().cloned().collect();
                     self.world.recall(&self.reader.standings(&run.job.pipeline, &commits).unwrap());
+                    for run in shipbell::pipeline::manual::stands_on(&self.world, old) {
+                        gone.extend(self.reader.removals(&run).unwrap());
+                    }
                 }
                 _ => {}
             }

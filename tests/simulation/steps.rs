@@ -260,7 +260,7 @@ fn retry(robot: &mut Robot, random: &mut Random) -> String {
     let runs = robot.reader.runs(&filter).unwrap();
     let Some(old) = random.pick(&runs).cloned() else { return "nothing to retry".into() };
     let run = old.run.clone();
-    robot.inbox.push(Event::RetryRequested { run: run.clone(), by: "bob".into(), old: Box::new(old) });
+    robot.inbox.push(Event::RetryRequested { run: run.clone(), by: "bob".into(), old: Box::new(old), gone: vec![] });
     format!("bob retries {run}")
 }
 
