@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::executor::Executor;
 use crate::inbox::Inbox;
 use crate::launch::Status;
-use crate::launch::watch::Watcher;
+use crate::launch::watch::{Hint, Watcher};
 use crate::model::event::Event;
 use crate::model::name::RunRef;
 use crate::model::ticket::{Evidence, FactLine};
@@ -30,17 +30,21 @@ pub(super) async fn follow(executor: Executor, inbox: Inbox, boot_id: String, mu
     };
     let mut offsets: BTreeMap<Key, u64> = BTreeMap::new();
     loop {
-        let key = tokio::select! {
+        let hint = tokio::select! {
             added = added.recv() => {
                 let Some(key) = added else { return };
                 watcher.add(&key.0, key.1, &executor.dir(&key.0, key.1));
-                offsets.entry(key.clone()).or_insert(0);
-                key
+                offsets.entry(key).or_insert(0);
+                continue;
             }
-            key = watcher.next() => key,
+            hint = watcher.next() => hint,
+        };
+        let (key, news) = match hint {
+            Hint::End(run, attempt) => ((run, attempt), false),
+            Hint::News(run, attempt) => ((run, attempt), true),
         };
         let Some(from) = offsets.get(&key).copied() else { continue };
-        match look(&executor, &inbox, &boot_id, &key, from).await {
+        match look(&executor, &inbox, &boot_id, &key, from, news).await {
             Some(next) => {
                 offsets.insert(key, next);
             }
@@ -64,7 +68,7 @@ async fn poll(executor: Executor, inbox: Inbox, boot_id: String, mut added: Unbo
             Err(_elapsed) => {}
         }
         for (key, from) in offsets.clone() {
-            match look(&executor, &inbox, &boot_id, &key, from).await {
+            match look(&executor, &inbox, &boot_id, &key, from, true).await {
                 Some(next) => offsets.insert(key, next),
                 None => offsets.remove(&key),
             };
@@ -72,10 +76,11 @@ async fn poll(executor: Executor, inbox: Inbox, boot_id: String, mut added: Unbo
     }
 }
 
-/// Tells what is new; gives the offset to go on from, `None` once the attempt is over and told.
-async fn look(executor: &Executor, inbox: &Inbox, boot_id: &str, key: &Key, from: u64) -> Option<u64> {
+/// Tells what is new, without `news` only if it is over; gives the offset to go on from, `None` once the
+/// attempt is over and told.
+async fn look(executor: &Executor, inbox: &Inbox, boot_id: &str, key: &Key, from: u64, news: bool) -> Option<u64> {
     let (asked, boot_id, of) = (executor.clone(), boot_id.to_owned(), key.clone());
-    let seen = tokio::task::spawn_blocking(move || see(&asked, &boot_id, &of, from)).await;
+    let seen = tokio::task::spawn_blocking(move || see(&asked, &boot_id, &of, from, news)).await;
     let (lines, next, over) = match seen {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => {
@@ -95,18 +100,20 @@ async fn look(executor: &Executor, inbox: &Inbox, boot_id: &str, key: &Key, from
 type Seen = (Vec<FactLine>, u64, Option<Evidence>);
 
 /// The status is read before the lines: whatever stood when it was over is among them.
-fn see(executor: &Executor, boot_id: &str, key: &Key, from: u64) -> std::io::Result<Seen> {
+fn see(executor: &Executor, boot_id: &str, key: &Key, from: u64, news: bool) -> std::io::Result<Seen> {
     let over = match executor.status(&key.0, key.1, boot_id)? {
+        Status::Running if !news => return Ok((Vec::new(), from, None)),
         Status::Running => None,
         Status::Over(evidence) => Some(evidence),
     };
-    let (mut lines, mut next) = executor.facts(&key.0, key.1, from)?;
+    let (mut lines, mut next) = (Vec::new(), from);
     loop {
         let (more, after) = executor.facts(&key.0, key.1, next)?;
-        if more.is_empty() {
-            return Ok((lines, next, over));
-        }
+        let is_all = after == next;
         lines.extend(more);
         next = after;
+        if is_all {
+            return Ok((lines, next, over));
+        }
     }
 }

@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 
 use crate::launch::nursery::Nursery;
 use crate::launch::{Status, evidence};
-use crate::model::ticket::{CLAIMED, Evidence, GROUPS, LOCK, STOP, SUPERVISOR_LOG};
+use crate::model::ticket::{CLAIMED, Evidence, LOCK, STOP, SUPERVISOR_LOG};
 use crate::run;
 use crate::run::env::Places;
+use crate::sys::cgroup::Cage;
 use crate::sys::files;
 use crate::sys::lock::Lock;
 use crate::sys::process::{self, Blow, Handle};
 
-/// The list of a run's groups is not longer.
-const GROUPS_MAX: u64 = 64 << 10;
+/// What a supervisor writes down in the file of its lock is not longer.
+const MARKS_MAX: u64 = 1 << 20;
 /// How long a group that is ended is waited for; the next question goes on.
 const END_PATIENCE: Duration = Duration::from_millis(500);
 /// Cheap to clone.
@@ -144,26 +145,26 @@ pub enum Left {
 /// carries the name of the run and the sessions of the programs that the supervisor wrote down.
 pub fn end_leftovers(dir: &Path) -> Left {
     let Ok(dir) = dir.canonicalize() else { return Left::Unknown };
-    let text = evidence::read_small(&dir, GROUPS, GROUPS_MAX).unwrap_or_default();
-    let group = run::hold::written_down(&text);
+    let marks = evidence::read_small(&dir, LOCK, MARKS_MAX).unwrap_or_default();
+    let group = run::hold::written_down(&marks);
     let until = Instant::now() + END_PATIENCE;
-    while !group.is_empty() && Instant::now() < until {
-        group.kill();
+    while group.as_ref().is_some_and(|group| !group.is_empty()) && Instant::now() < until {
+        group.iter().for_each(Cage::kill);
         std::thread::sleep(Duration::from_millis(5));
     }
     // Root may leave a group; and without one this is all there is.
-    end_marked(&dir);
-    match (text.is_empty(), group.is_empty()) {
-        (true, _) => Left::Unknown,
-        (false, false) => Left::Something,
-        (false, true) => {
+    end_marked(&dir, &marks);
+    match group {
+        None => Left::Unknown,
+        Some(group) if !group.is_empty() => Left::Something,
+        Some(group) => {
             let _ = group.remove();
             Left::Nothing
         }
     }
 }
 
-fn end_marked(dir: &Path) {
+fn end_marked(dir: &Path, marks: &str) {
     let output = Places::of(dir).output;
     let mut mark = b"SHIPBELL_OUTPUT=".to_vec();
     mark.extend_from_slice(output.as_os_str().as_encoded_bytes());
@@ -171,7 +172,7 @@ fn end_marked(dir: &Path) {
     if process::kill_marked(&mark) > 0 {
         let _ = process::kill_marked(&mark);
     }
-    for line in evidence::read_small(dir, LOCK, 1 << 20).unwrap_or_default().lines().skip(1) {
+    for line in marks.lines().skip(1) {
         let mut words = line.split(' ');
         let (leader, start, uid) = (words.next(), words.next(), words.next());
         let leader = leader.and_then(|word| word.parse().ok()).filter(|leader| *leader > 1);

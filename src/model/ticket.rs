@@ -24,6 +24,8 @@ pub fn is_spoken(v: u32) -> bool {
 
 /// Files of an attempt's directory `runs/ID/ATTEMPT/`.
 pub const TICKET: &str = "ticket.json";
+/// Held by the supervisor. Its lines: the supervisor's process id; the directories of the run's control group,
+/// where it has one; of each program its session, when that began in the kernel's ticks, and its user.
 pub const LOCK: &str = "lock";
 pub const CLAIMED: &str = "claimed";
 pub const EVENTS: &str = "events.jsonl";
@@ -31,8 +33,6 @@ pub const LOG: &str = "log";
 pub const ARTIFACTS: &str = "artifacts";
 pub const WORK: &str = "work";
 pub const OUT: &str = "out";
-/// Directories of the run's control group, one a line, where it has one.
-pub const GROUPS: &str = "groups";
 /// What a supervisor says that cannot even begin.
 pub const SUPERVISOR_LOG: &str = "supervisor.log";
 /// Made by the launcher to ask a supervisor to end; its text is the reason.

@@ -2,16 +2,15 @@
 //! limits on it, and what that group tells in the end. Where the host gives none the run is held by its
 //! being ours, and what is not limited is said loudly in its log.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::model::job::Limits;
 use crate::model::run::Usage;
-use crate::model::ticket::GROUPS;
 use crate::run::user::Doer;
 use crate::sys::cgroup::{self, Cage, Limit, Site};
-use crate::sys::files;
+use crate::sys::lock::Lock;
 use crate::sys::process::{Ceilings, children_usage};
 
 /// Where the supervisor sits in a unit of its own; the steps are beside it.
@@ -37,12 +36,12 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Makes the group; `id` names the attempt. Where it is written down in `dir` the launcher ends what is
-    /// in it should we be killed.
+    /// Makes the group; `id` names the attempt. It is written down in the lock's file: the launcher ends what
+    /// is in it should we be killed.
     ///
     /// # Errors
     /// If it cannot be written down.
-    pub fn begin(dir: &Path, id: &str, limits: &Limits, doer: &Doer) -> io::Result<Self> {
+    pub fn begin(lock: &Lock, id: &str, limits: &Limits, doer: &Doer) -> io::Result<Self> {
         let site = Site::find();
         let wanted = cgroup::Limits {
             memory: limits.memory,
@@ -60,7 +59,7 @@ impl Hold {
                 text.extend_from_slice(dir.as_os_str().as_encoded_bytes());
                 text.push(b'\n');
             }
-            files::write_for_now(&dir.join(GROUPS), &text, 0o640)?;
+            lock.file().write_all(&text)?;
         }
         let root = doer.identity.as_ref().map_or_else(crate::sys::host::effective_uid, |identity| identity.uid) == 0;
         let uncounted = cage.unmet.contains(&Limit::Tasks);
@@ -134,9 +133,10 @@ fn warnings(cage: &Cage, limits: &Limits) -> Vec<String> {
     if unmet.is_empty() { Vec::new() } else { vec![text] }
 }
 
-/// The groups that a supervisor wrote down, as far as they still stand.
+/// The groups that a supervisor wrote down in the file of its lock, as far as they still stand; `None` where
+/// it had none.
 #[must_use]
-pub fn written_down(text: &str) -> Cage {
-    let dirs: Vec<PathBuf> = text.lines().map(PathBuf::from).collect();
-    Cage::found(dirs.iter().map(PathBuf::as_path))
+pub fn written_down(text: &str) -> Option<Cage> {
+    let dirs: Vec<PathBuf> = text.lines().filter(|line| line.starts_with('/')).map(PathBuf::from).collect();
+    (!dirs.is_empty()).then(|| Cage::found(dirs.iter().map(PathBuf::as_path)))
 }

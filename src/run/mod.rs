@@ -257,7 +257,7 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
         log.note(&format!("=== WARNING: secret {name} is shorter than {SHORTEST} bytes and is not masked in this log"));
     }
     let id = format!("{}.{}", ticket.order.run.id(), ticket.order.attempt);
-    let hold = Hold::begin(&dir, &id, &ticket.definition.limits, &doer)?;
+    let hold = Hold::begin(&lock, &id, &ticket.definition.limits, &doer)?;
     for warning in &hold.warnings {
         log.note(&format!("=== WARNING: {warning}"));
     }
@@ -292,18 +292,20 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
 /// Ends what lives, takes what the run leaves, and states the result; `Empty` comes when it is true.
 fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
     let lasting = bench.ticket.definition.outlasts_a_power_cut();
-    if bench.end_tree(BACKGROUND_GRACE.min(bench.ticket.definition.grace.duration())) {
+    let mut is_empty = bench.end_tree(BACKGROUND_GRACE.min(bench.ticket.definition.grace.duration()));
+    if is_empty {
         bench.log.end();
     } else {
         bench.log.note("=== something of this run does not die; its end is waited for");
     }
     // Before the collecting, which is ours and not the steps'.
     let mut usage = bench.hold.usage(&bench.ticket.definition.limits, bench.log.printed());
-    if artifacts::may_be_there(bench)
-        && let Err(why) = artifacts::collect(bench)
-    {
-        bench.log.note(&format!("=== {why}"));
-        verdict.worsen(Outcome::Failed, why, None);
+    if artifacts::may_be_there(bench) {
+        is_empty = false;
+        if let Err(why) = artifacts::collect(bench) {
+            bench.log.note(&format!("=== {why}"));
+            verdict.worsen(Outcome::Failed, why, None);
+        }
     }
     bench.secrets.remove(&bench.dir);
     kept::leave(bench);
@@ -315,7 +317,9 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
     let reason = bench.log.clean(&verdict.reason).0;
     bench.events.state(finished(verdict.outcome, reason, verdict.step, usage), lasting && !bench.childless);
     bench.events.settle()?;
-    while !bench.end_tree(Duration::ZERO) {}
+    while !is_empty {
+        is_empty = bench.end_tree(Duration::ZERO);
+    }
     bench.hold.end();
     if lasting {
         bench.log.sync();

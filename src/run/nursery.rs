@@ -11,8 +11,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::run::user;
+use crate::sys::cgroup::Site;
 use crate::sys::host;
-use crate::sys::process::{self, Signals};
+use crate::sys::process::{self, Signals, Title};
 use crate::sys::socket::Packets;
 
 /// The word in argv behind `supervise` that makes a process the nursery.
@@ -36,9 +38,11 @@ pub fn serve() -> io::Result<()> {
     let orders = Packets::from_stdin()?;
     let signals = Signals::block()?;
     process::leave_session();
-    process::retitle(&[b"shipbell", b"supervise", NURSERY.as_bytes()]);
-    // What looks users up is loaded by the first question; each copy asks anew.
-    let _ = host::account_of(host::effective_uid());
+    let title = Title::find();
+    if let Some(title) = title {
+        title.show(&[b"shipbell", b"supervise", NURSERY.as_bytes()]);
+    }
+    know();
     let mut supervisors: BTreeMap<i32, Vec<u8>> = BTreeMap::new();
     loop {
         process::wait_readable(&[orders.as_fd(), signals.as_fd()], LONG)?;
@@ -56,7 +60,7 @@ pub fn serve() -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         };
-        match process::copy(secrets, || supervise(&dir)) {
+        match process::copy(secrets, || supervise(&dir, title)) {
             Ok(pid) => {
                 supervisors.insert(pid, dir);
             }
@@ -66,8 +70,18 @@ pub fn serve() -> io::Result<()> {
     }
 }
 
-fn supervise(dir: &[u8]) -> u8 {
-    process::retitle(&[b"shipbell", b"supervise", dir]);
+/// What is the same for all copies, and would be asked for by each.
+fn know() {
+    // What looks users up is loaded by the first question; each copy asks anew.
+    let _ = host::account_named(user::OF_JOBS);
+    let _ = host::boot_id();
+    Site::remember();
+}
+
+fn supervise(dir: &[u8], title: Option<Title>) -> u8 {
+    if let Some(title) = title {
+        title.show(&[b"shipbell", b"supervise", dir]);
+    }
     let dir = Path::new(OsStr::from_bytes(dir));
     super::say_in(dir);
     super::supervise(dir)

@@ -255,7 +255,13 @@ impl Bench {
             self.turn(until.saturating_duration_since(Instant::now()));
         }
         let (patience, mut pause) = (Instant::now() + KILL_PATIENCE, KILL_PAUSE);
-        while !self.nothing_is_left() && Instant::now() < patience {
+        loop {
+            if self.nothing_is_left() {
+                return true;
+            }
+            if Instant::now() >= patience {
+                return false;
+            }
             // The group at once; then whoever got out of it: root may.
             self.hold.cage.kill();
             process::signal_descendants(Blow::Kill);
@@ -263,7 +269,6 @@ impl Bench {
             self.turn(pause);
             pause = (pause * 2).min(LONGEST_TURN);
         }
-        self.nothing_is_left()
     }
 
     /// No child of ours, and nobody in the group: a process can be in it without descending from us, and

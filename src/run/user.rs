@@ -23,10 +23,15 @@ impl Doer {
     }
 }
 
+/// Carries out jobs that say nothing else.
+pub const OF_JOBS: &str = "shipbell-job";
+/// The same, of those that deploy.
+const OF_DEPLOYMENTS: &str = "shipbell-deploy";
+
 /// The default of a job without `user`.
 #[must_use]
 pub fn default_name(definition: &Definition) -> &'static str {
-    if definition.deploys() { "shipbell-deploy" } else { "shipbell-job" }
+    if definition.deploys() { OF_DEPLOYMENTS } else { OF_JOBS }
 }
 
 /// The user of this job's steps on this host, for this process.

@@ -191,9 +191,9 @@ impl Cage {
     /// If something in it is alive.
     pub fn remove(&self) -> io::Result<()> {
         let mut last = Ok(());
-        for dir in self.dirs().flat_map(tree) {
-            match fs::remove_dir(&dir) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => last = Err(error),
+        for dir in self.dirs() {
+            match fs::remove_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => last = last.and(remove_tree(dir)),
                 _ => {}
             }
         }
@@ -245,6 +245,14 @@ impl Cage {
         let file = if is_unified { unified } else { legacy };
         !file.is_empty() && fs::write(dir.join(file), text).is_ok()
     }
+}
+
+/// A group with those that a job made below it.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    tree(dir).into_iter().try_for_each(|dir| match fs::remove_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    })
 }
 
 /// A directory and all below it, the deepest first.

@@ -4,6 +4,7 @@ use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
@@ -21,6 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// # Errors
 /// If neither systemd nor the kernel says it.
 pub fn boot_id() -> io::Result<String> {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
+    let said = ask_boot_id()?;
+    // A process does not outlive its boot; nor does a copy of it.
+    Ok(KNOWN.get_or_init(|| said).clone())
+}
+
+fn ask_boot_id() -> io::Result<String> {
     if let Some(told) = std::env::var("SHIPBELL_BOOT_ID").ok().and_then(|text| as_uuid(&text)) {
         return Ok(told);
     }

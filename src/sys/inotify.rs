@@ -1,19 +1,30 @@
 //! Being told when a file of a watched directory is written or closed. Told once for many changes, and
 //! sometimes for none: whoever hears it looks for himself.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 /// One kernel queue for any number of directories.
 #[derive(Debug)]
 pub struct Notices(Inotify);
 
-/// A watched directory.
+/// A watched directory or file.
 pub type Watch = WatchDescriptor;
+
+/// Something changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub watch: Watch,
+    /// The file in a watched directory; `None` of a watched file.
+    pub name: Option<OsString>,
+    /// A writer closed it.
+    pub closed: bool,
+}
 
 impl Notices {
     /// # Errors
@@ -44,24 +55,19 @@ impl Notices {
         let _ = self.0.rm_watch(watch);
     }
 
-    /// Watched files that changed, and directories in which a file of one of these names did.
+    /// All that waits.
     ///
     /// # Errors
     /// `WouldBlock`, or what the kernel says.
-    pub fn take(&self, names: &[&str]) -> io::Result<Vec<Watch>> {
+    pub fn take(&self) -> io::Result<Vec<Notice>> {
         let events = match self.0.read_events() {
             Ok(events) => events,
             Err(Errno::EAGAIN) => return Err(io::ErrorKind::WouldBlock.into()),
             Err(error) => return Err(error.into()),
         };
-        let wanted = |name: &std::ffi::OsStr| names.iter().any(|wanted| name == *wanted);
-        let mut found: Vec<Watch> = Vec::new();
-        for event in events {
-            if event.name.as_deref().is_none_or(wanted) && !found.contains(&event.wd) {
-                found.push(event.wd);
-            }
-        }
-        Ok(found)
+        let closed = |mask: AddWatchFlags| mask.contains(AddWatchFlags::IN_CLOSE_WRITE);
+        let notice = |event: InotifyEvent| Notice { watch: event.wd, closed: closed(event.mask), name: event.name };
+        Ok(events.into_iter().map(notice).collect())
     }
 }
 

@@ -18,7 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid};
 
-pub use copy::{copy, retitle};
+pub use copy::{Title, copy};
 pub use start::{Ceilings, Identity, Program, start};
 
 /// Processes that are held on to at one time; each costs a descriptor.

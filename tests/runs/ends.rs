@@ -179,8 +179,7 @@ fn a_killed_supervisors_group_ends_what_hides() {
     let run = place.start(&job(&[&format!("{}; sleep 100", stubborn(5))]));
     place.wait_for(&run, "on");
     let dir = place.executor.dir(&run, 1);
-    let group = std::fs::read_to_string(dir.join("groups")).unwrap();
-    let group = Path::new(group.lines().next().unwrap()).to_owned();
+    let group = place::group_of(&dir).unwrap();
     let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
     assert!(members.lines().count() > 5, "{members}");
     place::signal(place.supervisor(&run), "KILL");
@@ -206,8 +205,8 @@ fn finished_is_enough_where_the_group_proves_that_nothing_is_left() {
         Status::Over(Evidence::Finished { empty, .. }) => empty,
         other => panic!("{other:?}"),
     };
-    assert_eq!(is_empty(), end.dir.join("groups").exists());
-    let _ = std::fs::remove_file(end.dir.join("groups"));
+    assert_eq!(is_empty(), place::group_of(&end.dir).is_some());
+    place::forget_group(&end.dir);
     assert!(!is_empty(), "nobody can tell");
 }
 

@@ -17,6 +17,19 @@ use shipbell::model::time::Seconds;
 pub const BINARY: &str = env!("CARGO_BIN_EXE_shipbell");
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The control group that a supervisor wrote down in its lock.
+pub fn group_of(dir: &Path) -> Option<PathBuf> {
+    let marks = std::fs::read_to_string(dir.join("lock")).unwrap();
+    marks.lines().find(|line| line.starts_with('/')).map(PathBuf::from)
+}
+
+/// Takes that word away.
+pub fn forget_group(dir: &Path) {
+    let marks = std::fs::read_to_string(dir.join("lock")).unwrap();
+    let rest: String = marks.lines().filter(|line| !line.starts_with('/')).map(|line| format!("{line}\n")).collect();
+    std::fs::write(dir.join("lock"), rest).unwrap();
+}
+
 /// The job `shop/test` with these steps; nothing else is set.
 pub fn job(steps: &[&str]) -> Definition {
     let step = |(n, run): (usize, &&str)| StepDef {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use nix::libc;
 
@@ -25,7 +26,11 @@ const CPU_PERIOD: u64 = 100_000;
 pub struct Site {
     pub(super) unified: Option<PathBuf>,
     pub(super) legacy: BTreeMap<Controller, PathBuf>,
+    /// Groups made there have all controllers that they can have.
+    is_ready: bool,
 }
+
+static REMEMBERED: OnceLock<Site> = OnceLock::new();
 
 /// How a run's processes are ended, from the best way down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +53,29 @@ pub struct Guarantees {
 }
 
 impl Site {
-    /// Asks the host; nothing is made.
+    /// What [`Site::remember`] found in this process or the one that it is a copy of; else asks the host.
+    /// Nothing is made.
     #[must_use]
     pub fn find() -> Self {
+        REMEMBERED.get().cloned().unwrap_or_else(Self::ask)
+    }
+
+    /// Asks the host now, for this process and its copies: only for a process that stays in its group.
+    /// Controllers are switched on there, so that nobody has to look whether they are.
+    pub fn remember() {
+        let mut site = Self::ask();
+        if let Some(base) = &site.unified {
+            switch_on(base);
+            site.is_ready = missing(base).is_empty();
+        }
+        let _ = REMEMBERED.set(site);
+    }
+
+    fn ask() -> Self {
         let standing = standing::now();
         let unified = standing.unified.and_then(|own| base_of(&own, is_run_by_systemd())).filter(|dir| is_ours(dir));
         let legacy = standing.legacy.into_iter().filter(|(_, dir)| is_ours(dir)).collect();
-        Self { unified, legacy }
+        Self { unified, legacy, is_ready: false }
     }
 
     /// The part that may make no group: a run is then ended as far as its descendants can be found.
@@ -106,7 +127,9 @@ impl Site {
     pub fn make(&self, name: &str, limits: &Limits) -> Cage {
         let mut cage = Cage::default();
         if let Some(base) = &self.unified {
-            switch_on(base);
+            if !self.is_ready {
+                switch_on(base);
+            }
             cage.unified = make_group(base, name).ok().filter(|dir| may_be_entered(dir));
         }
         let has_v2 = |cage: &Cage, file: &str| cage.unified.as_ref().is_some_and(|dir| dir.join(file).exists());

@@ -44,19 +44,35 @@ fn prepare(stdin: Option<OwnedFd>) -> io::Result<()> {
     Ok(())
 }
 
-/// What `ps` shows as this process's arguments from now on, as far as the room that its first ones took
-/// lasts. Whoever asks the library for the arguments afterwards reads this.
-pub fn retitle(arguments: &[&[u8]]) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let Some((_, behind)) = stat.rsplit_once(')') else { return };
-    let words: Vec<&str> = behind.split_ascii_whitespace().collect();
-    let [from, to] = ARGUMENTS.map(|place| words.get(place).and_then(|word| word.parse::<usize>().ok()).unwrap_or(0));
-    let Some(room) = to.checked_sub(from).filter(|room| from > 0 && *room > 0) else { return };
-    let mut text = arguments.join(&0);
-    // The last byte stays zero, or the kernel reads on into the environment.
-    text.resize(room.saturating_sub(1), 0);
-    text.push(0);
-    // SAFETY: the kernel says that our own first arguments stand there; they are writable memory of this
-    // process on its stack, nobody holds a reference to them, and `text` is as long as they are.
-    unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), std::ptr::with_exposed_provenance_mut(from), room) };
+/// The room that the first arguments of this process took, which `ps` shows; a copy of it has it too.
+#[derive(Debug, Clone, Copy)]
+pub struct Title {
+    at: usize,
+    room: usize,
+}
+
+impl Title {
+    /// Asks the kernel; `None` where it does not say.
+    #[must_use]
+    pub fn find() -> Option<Self> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        let (_, behind) = stat.rsplit_once(')')?;
+        let words: Vec<&str> = behind.split_ascii_whitespace().collect();
+        let [at, to] = ARGUMENTS.map(|place| words.get(place).and_then(|word| word.parse::<usize>().ok()).unwrap_or(0));
+        let room = to.checked_sub(at).filter(|room| at > 0 && *room > 0)?;
+        Some(Self { at, room })
+    }
+
+    /// What `ps` shows as this process's arguments from now on, as far as the room lasts. Whoever asks the
+    /// library for the arguments afterwards reads this.
+    pub fn show(self, arguments: &[&[u8]]) {
+        let mut text = arguments.join(&0);
+        // The last byte stays zero, or the kernel reads on into the environment.
+        text.resize(self.room.saturating_sub(1), 0);
+        text.push(0);
+        let to = std::ptr::with_exposed_provenance_mut(self.at);
+        // SAFETY: the kernel said that our own first arguments stand there; they are writable memory of this
+        // process on its stack, nobody holds a reference to them, and `text` is as long as they are.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), to, self.room) };
+    }
 }
