@@ -273,7 +273,8 @@ fn a_run_whose_artifacts_are_gone_is_made_again_before_what_stands_on_it() {
     assert!(robot.must(&["prune"]).starts_with("1 set of artifacts removed, "), "{}", robot.said_by_daemon());
     let refused = robot.run(&["retry", "shop/try#1"]);
     assert_ne!(refused.code, 0, "{}", refused.out);
-    for words in ["those of shop/build#1 were removed on 20", "[retention] (artifacts)", "shipbell retry shop/build#1"] {
+    for words in ["those of shop/build#1 were removed on 20", "[retention] (artifacts)", "shipbell retry shop/build#1"]
+    {
         assert!(refused.err.contains(words), "{words}: {}", refused.err);
     }
     robot.must(&["retry", "shop/build#1"]);

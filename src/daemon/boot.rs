@@ -12,7 +12,7 @@ use crate::config::{Loader, Trust};
 use crate::credentials::Credentials;
 use crate::daemon::turns::Daemon;
 use crate::daemon::{Failure, Options, follow, reload};
-use crate::executor::{Bounds, Executor, Here};
+use crate::executor::{Bounds, Dirs, Executor, Here};
 use crate::http;
 use crate::inbox::{Inbox, inbox};
 use crate::model::catalog::Settings;
@@ -148,16 +148,21 @@ fn executor(options: &Options) -> std::io::Result<Executor> {
 /// Every run a unit of its own, where systemd runs this host and we are root's. Below a `--root` there
 /// may be several Shipbells, whose units would have the same names.
 pub(super) fn here(options: &Options) -> std::io::Result<Here> {
-    let (layout, binary) = (&options.layout, &options.binary);
-    let secrets = layout.secrets();
-    let (runs, executor, homes) = (&layout.runs_dir, &layout.executor_dir, layout.homes());
+    let layout = &options.layout;
+    let dirs = Dirs {
+        runs: layout.runs_dir.clone(),
+        own: layout.executor_dir.clone(),
+        homes: layout.homes(),
+        secrets: layout.secrets(),
+        binary: options.binary.clone(),
+    };
     if !uses_units(layout) {
         make_room();
-        return Here::new(runs, executor, &homes, &secrets, binary);
+        return Here::new(dirs);
     }
-    let hidden = vec![secrets.clone(), layout.credentials()];
+    let hidden = vec![layout.secrets(), layout.credentials()];
     let bounds = Bounds { mirrors: layout.mirrors(), state: layout.state_dir.clone(), hidden };
-    Here::with_units(runs, executor, &homes, &secrets, binary, bounds)
+    Here::with_units(dirs, bounds)
 }
 
 /// Numbers are never reused, also not after an older database was put back: directories of runs that

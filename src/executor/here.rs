@@ -37,15 +37,24 @@ pub struct Here {
 
 #[derive(Debug)]
 struct Inner {
-    runs: PathBuf,
-    homes: PathBuf,
-    secrets: PathBuf,
-    /// Nobody else writes there.
-    own: PathBuf,
+    dirs: Dirs,
     launcher: Launcher,
     known: Mutex<Known>,
     /// One start at a time: looking whether an attempt is there and making it are two steps.
     starting: Mutex<()>,
+}
+
+/// Where it works.
+#[derive(Debug, Clone)]
+pub struct Dirs {
+    pub runs: PathBuf,
+    /// Nobody else writes there.
+    pub own: PathBuf,
+    pub homes: PathBuf,
+    /// May be missing.
+    pub secrets: PathBuf,
+    /// This program itself, which supervisors are as well.
+    pub binary: PathBuf,
 }
 
 /// What runs are not to see, besides the runs and homes of others.
@@ -68,60 +77,39 @@ struct Known {
 }
 
 impl Here {
-    /// With supervisors that are copies of a child of this process. `binary` is this program, which that
-    /// child is as well. `secrets_dir` may be missing.
+    /// With supervisors that are copies of a child of this process.
     ///
     /// # Errors
     /// If its directories cannot be made.
-    pub fn new(
-        runs_dir: &Path,
-        executor_dir: &Path,
-        homes_dir: &Path,
-        secrets_dir: &Path,
-        binary: &Path,
-    ) -> io::Result<Self> {
-        Self::with(runs_dir, executor_dir, homes_dir, secrets_dir, |_, _| Ok(Launcher::Local(Local::new(binary))))
+    pub fn new(dirs: Dirs) -> io::Result<Self> {
+        Self::with(dirs, |dirs| Ok(Launcher::Local(Local::new(&dirs.binary))))
     }
 
     /// With a unit of systemd for each attempt.
     ///
     /// # Errors
     /// If its directories cannot be made.
-    pub fn with_units(
-        runs_dir: &Path,
-        executor_dir: &Path,
-        homes_dir: &Path,
-        secrets_dir: &Path,
-        binary: &Path,
-        bounds: Bounds,
-    ) -> io::Result<Self> {
-        Self::with(runs_dir, executor_dir, homes_dir, secrets_dir, |runs, homes| {
-            let own = [runs.to_owned(), homes.to_owned(), executor_dir.canonicalize()?];
+    pub fn with_units(dirs: Dirs, bounds: Bounds) -> io::Result<Self> {
+        Self::with(dirs, |dirs| {
+            let own = [dirs.runs.clone(), dirs.homes.clone(), dirs.own.canonicalize()?];
             let Bounds { mirrors, state, hidden } = bounds;
             let covered = own.into_iter().chain([mirrors.clone(), state]).collect();
             let group = Some(host::effective_gid()).filter(|gid| *gid != 0);
-            let places = Places { runs: runs.to_owned(), mirrors, covered, hidden, group };
-            Ok(Launcher::Systemd(Systemd::new(binary, places)?))
+            let places = Places { runs: dirs.runs.clone(), mirrors, covered, hidden, group };
+            Ok(Launcher::Systemd(Systemd::new(&dirs.binary, places)?))
         })
     }
 
-    fn with(
-        runs_dir: &Path,
-        executor_dir: &Path,
-        homes_dir: &Path,
-        secrets_dir: &Path,
-        launcher: impl FnOnce(&Path, &Path) -> io::Result<Launcher>,
-    ) -> io::Result<Self> {
+    fn with(mut dirs: Dirs, launcher: impl FnOnce(&Dirs) -> io::Result<Launcher>) -> io::Result<Self> {
         // A job's user passes through to its own directories and lists nothing.
-        for (dir, mode) in [(runs_dir, 0o711), (executor_dir, 0o700), (homes_dir, 0o711)] {
+        for (dir, mode) in [(&dirs.runs, 0o711), (&dirs.own, 0o700), (&dirs.homes, 0o711)] {
             make_dir(dir, mode)?;
         }
-        files::keep_apart(runs_dir);
-        let (runs, homes) = (runs_dir.canonicalize()?, homes_dir.canonicalize()?);
-        let launcher = launcher(&runs, &homes)?;
-        let (secrets, own) = (secrets_dir.to_owned(), executor_dir.to_owned());
+        files::keep_apart(&dirs.runs);
+        (dirs.runs, dirs.homes) = (dirs.runs.canonicalize()?, dirs.homes.canonicalize()?);
+        let launcher = launcher(&dirs)?;
         let (known, starting) = (Mutex::default(), Mutex::new(()));
-        Ok(Self { inner: Arc::new(Inner { runs, homes, secrets, own, launcher, known, starting }) })
+        Ok(Self { inner: Arc::new(Inner { dirs, launcher, known, starting }) })
     }
 
     /// These definitions hold now. Each process learns them anew, from the job files or their last good
@@ -151,11 +139,11 @@ impl Here {
 
     #[must_use]
     pub fn runs(&self) -> &Path {
-        &self.inner.runs
+        &self.inner.dirs.runs
     }
 
     fn dir(&self, run: &RunRef, attempt: u32) -> PathBuf {
-        super::dir_of(&self.inner.runs, run, attempt)
+        super::dir_of(&self.inner.dirs.runs, run, attempt)
     }
 
     /// Starts an attempt. An attempt that was started before is not started again, and that is no error:
@@ -177,7 +165,7 @@ impl Here {
         let definition = order::as_carried_out(order, &definition).map_err(StartError::Refused)?;
         self.inner.launcher.accepts(&definition, order).map_err(StartError::Refused)?;
         let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
-        let secrets = secrets::read(&self.inner.secrets, &definition).map_err(StartError::Refused)?;
+        let secrets = secrets::read(&self.inner.dirs.secrets, &definition).map_err(StartError::Refused)?;
         let ticket = Ticket {
             v: VERSION,
             order: order.clone(),
@@ -196,7 +184,7 @@ impl Here {
         }
         let dir = self.make_attempt(&order.run, order.attempt)?;
         if wants_votes {
-            spent::add(&self.inner.own, &order.run, order.attempt)?;
+            spent::add(&self.inner.dirs.own, &order.run, order.attempt)?;
         }
         if dir.join(LOCK).try_exists()? {
             return Ok(());
@@ -232,7 +220,7 @@ impl Here {
             return Ok(());
         }
         let now = clock::now();
-        if let Some(glass) = spent::glass_for(&self.inner.own, order, now)? {
+        if let Some(glass) = spent::glass_for(&self.inner.dirs.own, order, now)? {
             warn!("BREAK-GLASS: {} starts without votes, by root: {}", order.run, glass.reason);
             return Ok(());
         }
@@ -241,7 +229,7 @@ impl Here {
 
     /// An approval is good for one attempt that touches the environment.
     fn is_unspent(&self, order: &StartOrder) -> Result<(), StartError> {
-        for attempt in spent::attempts(&self.inner.own, &order.run)? {
+        for attempt in spent::attempts(&self.inner.dirs.own, &order.run)? {
             if self.may_have_touched(&order.run, attempt)? {
                 let text = format!("{}: its approval was used for attempt {attempt}, and is for one", order.run);
                 return Err(StartError::Refused(text));
@@ -272,7 +260,7 @@ impl Here {
     pub fn break_glass(&self, glass: &Glass) -> io::Result<()> {
         let Glass { run, definition, reason, .. } = glass;
         warn!("BREAK-GLASS: root lets {run} go without votes (definition {}): {reason}", definition.short());
-        spent::break_glass(&self.inner.own, glass, clock::now())
+        spent::break_glass(&self.inner.dirs.own, glass, clock::now())
     }
 
     /// What a pull request leaves in its home nobody else is to find.
@@ -284,7 +272,7 @@ impl Here {
     }
 
     fn make_attempt(&self, run: &RunRef, attempt: u32) -> io::Result<PathBuf> {
-        make_dir(&self.inner.runs.join(run.id()), 0o751)?;
+        make_dir(&self.inner.dirs.runs.join(run.id()), 0o751)?;
         let dir = self.dir(run, attempt);
         make_dir(&dir, 0o751)?;
         Ok(dir)
@@ -294,7 +282,7 @@ impl Here {
     /// supervisor makes it, in a directory that is there.
     fn home(&self, definition: &Definition) -> io::Result<PathBuf> {
         let user = user::choose(definition).map_or_else(|_| "unknown".to_owned(), |doer| doer.name);
-        let of_pipeline = self.inner.homes.join(definition.key.pipeline.as_str());
+        let of_pipeline = self.inner.dirs.homes.join(definition.key.pipeline.as_str());
         // Each user passes through to its own home and lists nothing.
         make_dir(&of_pipeline, 0o711)?;
         Ok(of_pipeline.join(user))
@@ -325,7 +313,7 @@ impl Here {
     /// If the directory of runs cannot be read.
     pub fn list(&self) -> io::Result<Vec<(RunRef, u32)>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.inner.runs)?.flatten() {
+        for entry in fs::read_dir(&self.inner.dirs.runs)?.flatten() {
             let Some(run) = entry.file_name().to_str().and_then(|name| RunRef::from_id(name).ok()) else { continue };
             for attempt in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
                 if let Some(attempt) = attempt.file_name().to_str().and_then(|name| name.parse().ok()) {

@@ -35,7 +35,7 @@ use crate::model::ticket::{FactLine, StartOrder, TICKET, Ticket};
 use crate::run::logfile;
 
 pub use crate::launch::Status;
-pub use here::{Bounds, Here};
+pub use here::{Bounds, Dirs, Here};
 pub use spent::Glass;
 
 use remote::Remote;
@@ -82,14 +82,8 @@ impl Executor {
     ///
     /// # Errors
     /// If its directories cannot be made.
-    pub fn new(
-        runs_dir: &Path,
-        executor_dir: &Path,
-        homes_dir: &Path,
-        secrets_dir: &Path,
-        binary: &Path,
-    ) -> io::Result<Self> {
-        Here::new(runs_dir, executor_dir, homes_dir, secrets_dir, binary).map(Self::from)
+    pub fn new(dirs: Dirs) -> io::Result<Self> {
+        Here::new(dirs).map(Self::from)
     }
 
     /// The one that listens on this socket. This process needs no rights over runs then.

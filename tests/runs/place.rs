@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shipbell::executor::{Executor, Status};
+use shipbell::executor::{Dirs, Executor, Status};
 use shipbell::model::job::*;
 use shipbell::model::name::RunRef;
 use shipbell::model::run::{Artifact, Cause, Outcome, Upstream, Usage};
@@ -234,7 +234,8 @@ impl Place {
 
 fn executor(temp: &Path) -> Executor {
     let dir = |name: &str| temp.join(name);
-    Executor::new(&dir("runs"), &dir("executor"), &dir("homes"), &dir("secrets"), Path::new(BINARY)).unwrap()
+    let (runs, own, homes, secrets) = (dir("runs"), dir("executor"), dir("homes"), dir("secrets"));
+    Executor::new(Dirs { runs, own, homes, secrets, binary: BINARY.into() }).unwrap()
 }
 
 /// What came of a run.
