@@ -3,6 +3,8 @@
 
 #[path = "simulation/random.rs"]
 mod random;
+#[path = "store/removals.rs"]
+mod removals;
 #[path = "store/times.rs"]
 mod times;
 #[path = "store/writer.rs"]

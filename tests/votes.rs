@@ -3,6 +3,8 @@
 
 #[path = "votes/executor.rs"]
 mod executor;
+#[path = "runs/order.rs"]
+mod order;
 #[path = "votes/strangers.rs"]
 mod strangers;
 mod support;

@@ -1,5 +1,8 @@
 //! A place for runs: an executor over a temp directory, and what is asked of a run that ended.
 
+#[path = "order.rs"]
+pub mod order;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,7 +13,7 @@ use std::time::{Duration, Instant};
 use shipbell::executor::{Dirs, Executor, Status};
 use shipbell::model::job::*;
 use shipbell::model::name::RunRef;
-use shipbell::model::run::{Artifact, Cause, Outcome, Upstream, Usage};
+use shipbell::model::run::{Artifact, Outcome, Upstream, Usage};
 use shipbell::model::ticket::{Evidence, Fact, StartOrder, Ticket};
 use shipbell::model::time::Seconds;
 
@@ -112,22 +115,7 @@ impl Place {
 
     pub fn order_number(&self, job: &Definition, number: u64) -> StartOrder {
         self.executor.learn([(job.hash(), Arc::new(job.clone()))]);
-        StartOrder {
-            run: RunRef { job: job.key.clone(), number },
-            attempt: 1,
-            commit: None,
-            git_ref: None,
-            mirror: None,
-            deployed: None,
-            definition: job.hash(),
-            params: BTreeMap::new(),
-            cause: Cause::Manual { by: "anna".into() },
-            needs: vec![],
-            public_url: "http://ci.example".into(),
-            late: None,
-            receipts: None,
-            broken_glass: None,
-        }
+        order::plain(RunRef { job: job.key.clone(), number }, job.hash())
     }
 
     pub fn start(&self, job: &Definition) -> RunRef {

@@ -13,12 +13,12 @@ use shipbell::executor::Status;
 use shipbell::executor::wire::{self, ANSWER_MAX, Answer, QUESTION_MAX, Question, VERSION, Verb};
 use shipbell::model::name::RunRef;
 use shipbell::model::request::{Signed, Tuple};
-use shipbell::model::run::Cause;
 use shipbell::model::statement::{Receipt, Receipts, Statement};
 use shipbell::model::ticket::StartOrder;
 use shipbell::model::time::{Seconds, Timestamp};
 use shipbell::sys::host;
 
+use super::order;
 use super::support::{signer, wait_for};
 
 pub const ANNA: &str = "anna";
@@ -123,23 +123,8 @@ impl Executor {
         let run = RunRef { job: "app/production".parse().unwrap(), number };
         let job = loaded.catalog.job(&run.job).unwrap().clone();
         let policy = job.definition.environment.clone().unwrap();
-        let params = [("TENANT".to_owned(), "good".to_owned())].into();
-        let mut order = StartOrder {
-            run: run.clone(),
-            attempt: 1,
-            commit: None,
-            git_ref: None,
-            mirror: None,
-            deployed: None,
-            definition: job.hash.clone(),
-            params,
-            cause: Cause::Manual { by: "anna".into() },
-            needs: vec![],
-            public_url: "http://ci.example".into(),
-            late: None,
-            receipts: None,
-            broken_glass: None,
-        };
+        let mut order = order::plain(run.clone(), job.hash.clone());
+        order.params = [("TENANT".to_owned(), "good".to_owned())].into();
         let asked_at = Seconds(60).before(Timestamp::now());
         let statement = Statement {
             v: 1,
