@@ -41,6 +41,8 @@ pub mod source;
 pub mod store;
 /// All of nix and all unsafe: timerfd, openat2, processes, users, disk space, readiness.
 pub mod sys;
+/// Codes that a phone shows, and the seeds that they are made of.
+pub mod totp;
 /// The daemon's own chores.
 pub mod upkeep;
 /// The one way out over http and https.

@@ -25,6 +25,8 @@ impl Site {
         layout.create().unwrap();
         let site = Self { dir, layout };
         site.settings(&fs::read_to_string(data("shipbell.toml")).unwrap());
+        fs::create_dir_all(site.layout.secrets()).unwrap();
+        site.write(&site.layout.secrets().join("totp-fay"), "");
         site
     }
 

@@ -74,6 +74,7 @@ fn asked(request: Request) -> Asked {
         checked: checked(),
         login: true,
         signing: None,
+        coded: false,
     }
 }
 

@@ -1,10 +1,16 @@
-//! Signed votes against a daemon that was taken over: the executor as a process of its own, asked in its own
-//! protocol for what nobody approved; and a whole Shipbell, whose database somebody has written votes into.
+//! Votes that the executor judges, signed or with a code, against a daemon that was taken over: the executor as
+//! a process of its own, asked in its own protocol for what nobody approved; and a whole Shipbell, whose database somebody has written votes into.
 
+#[path = "path/browser.rs"]
+mod browser;
+#[path = "votes/codes.rs"]
+mod codes;
 #[path = "votes/executor.rs"]
 mod executor;
 #[path = "runs/order.rs"]
 mod order;
+#[path = "votes/page.rs"]
+mod page;
 #[path = "votes/strangers.rs"]
 mod strangers;
 mod support;
@@ -206,6 +212,23 @@ fn root_and_nobody_else_lets_it_go_without_votes() {
     assert!(executor.path("var/lib/shipbell/executor/broken-glass/app.production.1.json").exists());
 }
 
+#[test]
+fn a_no_that_the_executor_heard_stays_one_whatever_is_asked_later() {
+    let executor = Executor::new(1);
+    let (mut order, other) = (executor.order(1), executor.order(2));
+    let statement = Box::new(statement(&mut order).clone());
+    assert_eq!(
+        executor.ask(Verb::Withdraw { statement, why: "rejected by ben: not on a Friday".into() }),
+        Answer::Done
+    );
+    match executor.start(&order) {
+        Answer::Refused { why } => assert!(why.contains("was taken back: rejected by ben: not on a Friday"), "{why}"),
+        answer => panic!("{answer:?}"),
+    }
+    assert_eq!(executor.start(&other), Answer::Done, "of another request it says nothing");
+    executor.wait_for(1);
+}
+
 /// A Shipbell with one deployment, which anna approves with her key; its votes are signed on this host.
 fn whole(keys: &tempfile::TempDir) -> (Robot, std::path::PathBuf) {
     let (path, public) = signer::key(keys.path(), "anna");
@@ -275,6 +298,7 @@ fn votes_that_were_written_into_the_database_start_nothing() {
         reason: String::new(),
         via: "mail".into(),
         signed: Some(signed),
+        coded: false,
     });
     request.state = RequestState::Approved { at, until: Seconds::days(7).after(at) };
     store.commit(&[shipbell::model::event::Change::RequestPut(Box::new(request))]).unwrap();

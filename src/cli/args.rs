@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::model::backfill::BackfillOnly;
-use crate::model::name::{EnvironmentName, JobKey, PipelineName};
+use crate::model::name::{EnvironmentName, JobKey, PersonName, PipelineName};
 use crate::model::time::{Seconds, Timestamp};
 
 use super::demo::DemoArgs;
@@ -51,6 +51,8 @@ pub(super) enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Give a person codes for their votes: a new seed, shown once as a picture for their phone
+    Totp(TotpArgs),
     /// Due times of jobs or job files, in UTC and local; nothing is run
     Simulate(SimulateArgs),
     /// The whole story in a temporary directory: a commit on its way to production
@@ -68,6 +70,16 @@ pub(super) enum Command {
     /// Carry out one attempt; the daemon starts it
     #[command(hide = true)]
     Supervise { dir: PathBuf },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TotpArgs {
+    /// A [person.NAME] of shipbell.toml
+    #[arg(value_name = "NAME")]
+    pub person: PersonName,
+    /// In place of the seed they have: codes and votes by the old one count no more
+    #[arg(long)]
+    pub replace: bool,
 }
 
 #[derive(Debug, Subcommand)]

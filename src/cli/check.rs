@@ -24,6 +24,7 @@ pub fn run(layout: &Layout, files: &[PathBuf], json: bool) -> ExitCode {
     let mut warnings = config::lint::warnings(&loaded.catalog, crate::clock::now());
     warnings.extend(config::lint_sources::unproven(&loaded.catalog));
     warnings.extend(config::lint_secrets::missing(&loaded.catalog, &layout.secrets()));
+    warnings.extend(config::lint_secrets::seeds(&loaded.catalog, &layout.secrets(), &layout.shipbell_toml()));
     let written = if json {
         write_json(&mut io::stdout().lock(), &loaded, &warnings, &tally)
     } else {

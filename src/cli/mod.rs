@@ -1,5 +1,5 @@
 //! The commands: one file per family. They speak HTTP and JSON to the daemon over its control socket,
-//! except `daemon`, `check` and `demo`. What is shown is made by `pipeline::view`; here it is printed.
+//! except `daemon`, `check`, `totp` and `demo`. What is shown is made by `pipeline::view`; here it is printed.
 
 mod act;
 mod args;
@@ -24,6 +24,7 @@ mod show;
 mod sign;
 mod status;
 mod target;
+mod totp;
 mod vote;
 mod when;
 mod why;
@@ -75,6 +76,7 @@ fn dispatch(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Check { files } => Ok(check::run(&layout, &files, args.json)),
         Command::Simulate(asked) => forecast::simulate(&layout, &Screen::stdout(), &asked, args.json),
+        Command::Totp(asked) => totp::totp(&layout, &Screen::stdout(), &asked),
         Command::Demo(how) => demo::demo(args.root, &how),
         Command::Doctor { strict } => {
             let context = Context::new(&layout, args.json);

@@ -44,7 +44,7 @@ pub(super) async fn approve(
             .ok_or_else(|| Failure::new(FAILED, format!("{} signed nothing; {run} still waits", key.display())))?,
         None => by_agent(&view)?,
     };
-    let order = VoteOrder { run, reason: message.unwrap_or_default(), signature: Some(signature) };
+    let order = VoteOrder { run, reason: message.unwrap_or_default(), signature: Some(signature), code: None };
     vote(context, "/api/v1/approve", order).await
 }
 

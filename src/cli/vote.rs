@@ -1,10 +1,9 @@
 //! `shipbell approve` and `reject`. Who votes is known by the socket; on a terminal the environment's
-//! name is asked for, so that nobody approves by a slip of the finger.
+//! name is asked for, so that nobody approves by a slip of the finger; where codes are asked for, the code.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use crate::model::name::RunRef;
 use crate::model::view::{AnswerView, ApprovalRow, ApprovalsView, VoteOrder};
 
 use super::Context;
@@ -16,10 +15,26 @@ use super::when::Reader;
 
 pub(super) async fn approve(context: &Context, target: &Target, message: Option<String>) -> Result<ExitCode, Failure> {
     let run = target.asked(&context.client).await?;
-    if message.is_none() && std::io::stdin().is_terminal() && !confirmed(context, &run).await? {
-        return Err(Failure::new(FAILED, format!("nothing was decided; {run} still waits")));
+    let view: ApprovalsView = context.client.get("/api/v1/approvals").await?;
+    // A run that nobody is asked about (it waits for a person in another way) is left to the daemon.
+    let row = view.open.iter().find(|row| row.run == run);
+    let asks = message.is_none() && std::io::stdin().is_terminal();
+    if let Some(row) = row.filter(|_| asks) {
+        context.screen.print(&what(row, &context.screen.reader(view.now)))?;
     }
-    vote(context, "/api/v1/approve", VoteOrder { run, reason: message.unwrap_or_default(), signature: None }).await
+    let code = match row {
+        Some(row) if row.coded => Some(code(context, row)?),
+        Some(row) if asks => {
+            context.screen.print(&format!("To approve, type the environment's name ({}): ", row.environment))?;
+            if typed()? != row.environment.as_str() {
+                return Err(Failure::new(FAILED, format!("nothing was decided; {run} still waits")));
+            }
+            None
+        }
+        _ => None,
+    };
+    let order = VoteOrder { run, reason: message.unwrap_or_default(), signature: None, code };
+    vote(context, "/api/v1/approve", order).await
 }
 
 pub(super) async fn reject(context: &Context, target: &Target, message: String) -> Result<ExitCode, Failure> {
@@ -27,7 +42,7 @@ pub(super) async fn reject(context: &Context, target: &Target, message: String) 
     if message.trim().is_empty() {
         return Err(Failure::usage("say why: shipbell reject RUN -m REASON (everyone who was asked reads it)"));
     }
-    vote(context, "/api/v1/reject", VoteOrder { run, reason: message, signature: None }).await
+    vote(context, "/api/v1/reject", VoteOrder { run, reason: message, signature: None, code: None }).await
 }
 
 pub(super) async fn vote(context: &Context, path: &str, order: VoteOrder) -> Result<ExitCode, Failure> {
@@ -38,14 +53,20 @@ pub(super) async fn vote(context: &Context, path: &str, order: VoteOrder) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows what would be approved and asks for the environment's name. A run that nobody is asked about
-/// (it waits for a person in another way) is left to the daemon.
-async fn confirmed(context: &Context, run: &RunRef) -> Result<bool, Failure> {
-    let view: ApprovalsView = context.client.get("/api/v1/approvals").await?;
-    let Some(row) = view.open.iter().find(|row| row.run == *run) else { return Ok(true) };
-    let reader = context.screen.reader(view.now);
-    context.screen.print(&question(row, &reader))?;
-    Ok(typed()? == row.environment.as_str())
+/// From the terminal, or else the first line of standard input: never from the command line, which everybody
+/// on the host can read.
+fn code(context: &Context, row: &ApprovalRow) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        context
+            .screen
+            .print(&format!("To approve it for {}, type the code that your phone shows: ", row.environment))?;
+    }
+    let code = typed()?;
+    if code.is_empty() {
+        let text = format!("no code was typed; {} still waits", row.run);
+        return Err(Failure::new(FAILED, text));
+    }
+    Ok(code)
 }
 
 /// A line from the terminal.
@@ -57,7 +78,8 @@ pub(super) fn typed() -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
-fn question(row: &ApprovalRow, reader: &Reader) -> String {
+/// What would be approved.
+fn what(row: &ApprovalRow, reader: &Reader) -> String {
     let commit = match &row.commit {
         Some(commit) => format!("{} {} ({})", commit.id.short(), safe_line(&commit.subject), safe_line(&commit.author)),
         None => "no commit".into(),
@@ -66,6 +88,5 @@ fn question(row: &ApprovalRow, reader: &Reader) -> String {
     for line in story(row, reader).iter().filter(|line| !line.starts_with("shipbell ")) {
         text.push_str(&format!("  {line}\n"));
     }
-    text.push_str(&format!("To approve, type the environment's name ({}): ", row.environment));
     text
 }

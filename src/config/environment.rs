@@ -157,14 +157,7 @@ fn wanted(table: &Table, by: &Entry, f: &Findings) -> Option<Approval> {
     let forbid_author = get("forbid").map_or(Some(false), |entry| forbids_author(entry, f));
     let factor = match get("factor") {
         None => Some(Factor::Word),
-        Some(entry) => match entry.word::<Factor>(f)? {
-            Factor::Totp => {
-                let headline = "factor = \"totp\" does not work yet in this version";
-                entry.refuse(headline, "\"word\" does (a name is typed), and \"sshsig\" (votes are signed)", f);
-                None
-            }
-            factor => Some(factor),
-        },
+        Some(entry) => entry.word::<Factor>(f),
     };
     let names: Vec<String> = by.texts(f)?.into_iter().map(|(text, _)| text).collect();
     if names.is_empty() {
@@ -209,19 +202,33 @@ pub fn check_people(draft: &Draft, shared: &Shared, f: &Findings) {
             let can = if people.len() == 1 { "only one person can" } else { "not so many people can" };
             let headline = format!("`{name}` wants {votes} votes, but {can} vote: {names}");
             f.add(&Mistake::new(by, headline).label("lower `votes`, or name more people or roles"));
-        } else if approval.factor == Factor::Sshsig && signers(&people, &catalog) < votes {
+        } else if able(&people, &catalog, approval.factor) < votes {
             let names = people.iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ");
-            let headline = format!("`{name}` wants signed votes, and too few of {names} have an ssh-key");
-            let note = format!("add ssh-key = \"ssh-ed25519 AAAA...\" to their [person.NAME] in {file}");
-            f.add(&Mistake::new(by, headline).note(note));
+            let (what, lack, todo) = match approval.factor {
+                Factor::Totp => ("a code with each vote", "a totp", "totp = \"totp-NAME\""),
+                Factor::Word | Factor::Sshsig => ("signed votes", "an ssh-key", "ssh-key = \"ssh-ed25519 AAAA...\""),
+            };
+            let headline = format!("`{name}` wants {what}, and too few of {names} have {lack}");
+            let note = format!("add {todo} to their [person.NAME] in {file}");
+            let mistake = Mistake::new(by, headline).note(note);
+            f.add(&match approval.factor {
+                Factor::Totp => mistake.note("and make their seeds: shipbell totp NAME"),
+                Factor::Word | Factor::Sshsig => mistake,
+            });
         }
     }
 }
 
-/// How many of them can sign.
-fn signers(people: &BTreeSet<PersonName>, catalog: &Catalog) -> usize {
-    let has_key = |name: &&PersonName| catalog.people.get(*name).is_some_and(|person| !person.ssh_keys.is_empty());
-    people.iter().filter(has_key).count()
+/// How many of them have what the factor is given by.
+fn able(people: &BTreeSet<PersonName>, catalog: &Catalog, factor: Factor) -> usize {
+    let has = |name: &&PersonName| {
+        catalog.people.get(*name).is_some_and(|person| match factor {
+            Factor::Word => true,
+            Factor::Totp => person.totp.is_some(),
+            Factor::Sshsig => !person.ssh_keys.is_empty(),
+        })
+    };
+    people.iter().filter(has).count()
 }
 
 /// The policy of a job's environment: shipbell.toml's and the job file's together. `None`: neither is

@@ -43,7 +43,6 @@ use Standing::{Never, NotYet, Works};
 type Key = (&'static str, Standing);
 
 const RESERVED: Standing = NotYet("");
-const BY_KEY: &str = "people approve by a typed word or with a key: factor = \"word\" or \"sshsig\"";
 
 fn keys(place: Place) -> &'static [Key] {
     match place {
@@ -86,14 +85,9 @@ fn keys(place: Place) -> &'static [Key] {
             ("credential", Works),
             ("dir", Works),
         ],
-        Place::Person => &[
-            ("email", Works),
-            ("git", Works),
-            ("login", Works),
-            ("roles", Works),
-            ("ssh-key", Works),
-            ("totp", NotYet(BY_KEY)),
-        ],
+        Place::Person => {
+            &[("email", Works), ("git", Works), ("login", Works), ("roles", Works), ("ssh-key", Works), ("totp", Works)]
+        }
         Place::HostLimits => &[("slots", Works), ("disk-floor", Works), ("allow-root", Works)],
         Place::Retention => {
             &[("runs", Works), ("logs", Works), ("artifacts", Works), ("mirrors", Works), ("keep", Works)]
@@ -251,10 +245,7 @@ pub fn check(table: &Table, place: Place, first_header: Option<&Table>, findings
                 {}
             Some(NotYet(instead)) => {
                 let headline = format!("`{name}` does not work yet in this version");
-                let mistake = match name.as_str() {
-                    "totp" => Mistake::new(&entry.spot, headline).concealed(),
-                    _ => Mistake::new(&entry.key_spot, headline),
-                };
+                let mistake = Mistake::new(&entry.key_spot, headline);
                 let until = if instead.is_empty() { "the name is reserved: remove it" } else { instead };
                 findings.add(&mistake.label(until));
             }

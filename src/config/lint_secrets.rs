@@ -1,5 +1,5 @@
-//! Secrets that a job names and that are not there, said by `check` as warnings: the file is good, and the
-//! run would fail. Whoever may not look into the directory of secrets is told nothing of them.
+//! Secrets that a job or a person names and that are not there, said by `check` as warnings: the file is good,
+//! and the run would fail, or no code would count. Whoever may not look into the directory of secrets is told nothing of them.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,28 @@ use crate::model::secret::SecretName;
 pub fn missing(catalog: &Catalog, dir: &Path) -> Vec<Problem> {
     let good = catalog.pipelines.values().filter(|pipeline| pipeline.state == PipelineState::Ok);
     good.flat_map(|pipeline| of_pipeline(pipeline, dir)).collect()
+}
+
+/// One warning for each person whose seed is not in `dir`.
+#[must_use]
+pub fn seeds(catalog: &Catalog, dir: &Path, settings: &Path) -> Vec<Problem> {
+    let gone = |name: &SecretName| {
+        dir.join(name.as_str()).symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    };
+    let named = catalog.people.iter().filter_map(|(name, person)| Some((name, person.totp.as_ref()?)));
+    let missing: Vec<_> = named.filter(|(_, seed)| gone(seed)).collect();
+    let (findings, silent) = (Findings::default(), Findings::default());
+    let Some(file) = parsed(settings).filter(|_| !missing.is_empty()) else { return Vec::new() };
+    let table = |within: Option<&Table>, key: &str| within?.get(key)?.table("", &silent).cloned();
+    for (name, seed) in missing {
+        let person = table(table(Some(&file), "person").as_ref(), name.as_str());
+        let Some(at) = person.as_ref().and_then(|person| person.get("totp")) else { continue };
+        let mistake =
+            Mistake::new(&at.spot, format!("there is no seed for the codes of `{name}`: none of them counts"));
+        let mistake = mistake.label(format!("looked for {}", dir.join(seed.as_str()).display())).warning();
+        findings.add(&mistake.note(format!("as root: shipbell totp {name}")));
+    }
+    findings.into_problems()
 }
 
 fn of_pipeline(pipeline: &Pipeline, dir: &Path) -> Vec<Problem> {

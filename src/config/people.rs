@@ -1,15 +1,18 @@
-//! `[person.NAME]` of shipbell.toml: who is asked, as whom they write commits, and the public keys that
-//! their votes are signed with. A key belongs to one person: nobody votes twice with it.
+//! `[person.NAME]` of shipbell.toml: who is asked, as whom they write commits, the public keys that their
+//! votes are signed with, and the name of the secret that their codes are made of. Each belongs to one person:
+//! nobody votes twice with it.
 
 use std::collections::BTreeMap;
 
 use crate::config::keys::{self, Place};
 use crate::config::message::{Findings, Mistake};
 use crate::config::settings::address;
+use crate::config::steps;
 use crate::config::tree::{Entry, Table};
 use crate::model::catalog::Person;
 use crate::model::name::{JobName, PersonName};
 use crate::model::request::ROOT;
+use crate::model::secret::SecretName;
 
 /// Kinds of keys, and how the base64 of each begins: the kind stands in there once more.
 const KINDS: &[(&str, &str)] = &[
@@ -45,7 +48,9 @@ pub fn read(table: &Table, first_header: Option<&Table>, f: &Findings) -> BTreeM
         let Some(table) = entry.table("[person.anna]", f) else { continue };
         keys::check(table, Place::Person, first_header, f);
         let ssh_keys = table.get("ssh-key").map(|entry| ssh_keys(entry, &people, f)).unwrap_or_default();
+        let totp = table.get("totp").and_then(|entry| seed(entry, &people, f));
         if let Some(person) = person(&name, table, ssh_keys, f) {
+            let person = Person { totp, ..person };
             people.insert(name, person);
         }
     }
@@ -75,7 +80,27 @@ fn person(name: &PersonName, table: &Table, ssh_keys: Vec<String>, f: &Findings)
         login: table.get("login").and_then(|entry| entry.text(f)),
         roles: roles.into_iter().filter_map(role).collect(),
         ssh_keys,
+        totp: None,
     })
+}
+
+/// The name of the secret that a person's codes are made of. Who writes the seed itself is stopped, and it is
+/// not printed.
+fn seed(entry: &Entry, people: &BTreeMap<PersonName, Person>, f: &Findings) -> Option<SecretName> {
+    let text = entry.text(f)?;
+    let base32 = |c: char| c.is_ascii_uppercase() || matches!(c, '2'..='7' | '=' | ' ');
+    if text.len() >= 16 && text.chars().all(base32) {
+        let mistake = Mistake::new(&entry.spot, "here stands the name of a file, not the seed itself").concealed();
+        let how = "make another seed with `shipbell totp NAME`, and write totp = \"totp-NAME\"";
+        f.add(&mistake.label(how));
+        return None;
+    }
+    let name = steps::secret(entry, f)?;
+    if let Some((other, _)) = people.iter().find(|(_, person)| person.totp.as_ref() == Some(&name)) {
+        entry.refuse(format!("this is the seed of `{other}`"), "each person has codes of their own", f);
+        return None;
+    }
+    Some(name)
 }
 
 /// One key or a list of them, each a line of a `.pub` file.

@@ -40,6 +40,7 @@ pub fn pipeline(draft: Draft, shared: &Shared, findings: &Findings) -> Option<Pi
         // Both have been told. A job never goes on without its environment's policy or its branch.
         let (Some(refs), true) = (refs, policy.is_some() == one.environment.is_some()) else { continue };
         let definition = definition(one, draft.repo.as_ref(), draft.init.as_ref(), refs, policy);
+        check_seeds(&definition, one, shared, findings);
         let hash = definition.hash();
         jobs.insert(
             one.key.job.clone(),
@@ -274,6 +275,16 @@ fn environment_of<'a>(
     let new = format!("a new target: add [environment.{name}] with approval = {{...}} or approval = \"none\"");
     findings.add(&mistake.note(new));
     None
+}
+
+/// Whoever has a seed can vote with it: no step gets one.
+fn check_seeds(definition: &Definition, job: &job::Draft, shared: &Shared, findings: &Findings) {
+    let names = definition.secret_names();
+    let of = shared.people.iter().find(|(_, person)| person.totp.as_ref().is_some_and(|seed| names.contains(seed)));
+    if let Some((name, Some(seed))) = of.map(|(name, person)| (name, person.totp.as_ref())) {
+        let headline = format!("job `{}` wants the secret `{seed}`, which makes the codes of `{name}`", job.key.job);
+        findings.add(&Mistake::new(&job.header, headline).label("no job gets that: name another secret"));
+    }
 }
 
 fn check_init(job: &job::Draft, draft: &Draft, findings: &Findings) {

@@ -41,8 +41,8 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
     let mut loaded = reload::load(&options, &executor, &loader);
     let broken = reload::broken(&loaded);
     let keys = keys(&layout)?;
-    let mirrors = Mirrors::new(&layout.mirrors(), world.nonce.as_bytes())
-        .map_err(Failure::io("cannot make the mirrors' directory"))?;
+    let mirrors = Mirrors::new(&layout.mirrors(), world.nonce.as_bytes());
+    let mirrors = mirrors.map_err(Failure::io("cannot make the mirrors' directory"))?;
     let boot_id = host::boot_id().map_err(Failure::io("cannot read the boot id"))?;
 
     let (inbox, messages) = inbox();
@@ -52,8 +52,7 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
     let (running, follows) = mpsc::unbounded_channel();
     tokio::spawn(follow::follow(executor.clone(), inbox.clone(), boot_id.clone(), follows));
 
-    let (pages, control) = listen(&layout, &loaded.catalog.settings.listen).await?;
-    let address = pages.local_addr().map_err(Failure::io("no address"))?.to_string();
+    let (pages, control, address) = listen(&layout, &loaded.catalog.settings.listen).await?;
     reload::name_address(&mut loaded.catalog, &address);
     let catalog = Arc::new(loaded.catalog);
     world.scratch.catalog = catalog.clone();
@@ -61,9 +60,10 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
     let app = http::App {
         inbox: inbox.clone(),
         reader: reader.clone(),
+        keys: keys.clone(),
         read_log: read_log(&executor),
         log_times: log_times(&executor),
-        keys: keys.clone(),
+        take_code: take_code(&executor),
         credentials: Credentials::new(&layout.credentials()),
         site: site(&catalog.settings, &address, &layout),
         sites: poller.sites().clone(),
@@ -222,8 +222,13 @@ fn log_times(executor: &Executor) -> http::LogTimes {
     Arc::new(move |run, attempt| executor.log_times(run, attempt))
 }
 
+fn take_code(executor: &Executor) -> http::TakeCode {
+    let executor = executor.clone();
+    Arc::new(move |statement, person, code| executor.code(statement, person, code))
+}
+
 /// Opens the page's address and the control socket.
-pub(super) async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener, UnixListener), Failure> {
+pub(super) async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener, UnixListener, String), Failure> {
     let pages = TcpListener::bind(listen).await.map_err(Failure::io(format!("cannot listen on {listen}")))?;
     let address = pages.local_addr().map_err(Failure::io("no address"))?.to_string();
     // Where it can be read by who chose port 0 (the demo, tests).
@@ -242,7 +247,7 @@ pub(super) async fn listen(layout: &Layout, listen: &str) -> Result<(TcpListener
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
     std::fs::set_permissions(&path, mode).map_err(Failure::io(format!("cannot set the mode of {}", path.display())))?;
     info!("pages and approval links on http://{address}, commands on {}", path.display());
-    Ok((pages, control))
+    Ok((pages, control, address))
 }
 
 fn serve(pages: TcpListener, control: UnixListener, app: http::App, stopped: watch::Receiver<bool>) {

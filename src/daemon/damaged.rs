@@ -23,7 +23,7 @@ pub(super) async fn stand_by(options: &Options, damage: &OpenError) -> Result<()
     error!("{damage}");
     let last_good = last_good::read(&layout.last_good());
     let listen = config::load(layout, &options.trust, &last_good).catalog.settings.listen;
-    let (pages, control) = boot::listen(layout, &listen).await?;
+    let (pages, control, _) = boot::listen(layout, &listen).await?;
     let (stop, stopped) = watch::channel(false);
     let pages = tokio::spawn(http::serve_damaged_pages(pages, boot::until(stopped.clone())));
     let control = tokio::spawn(http::serve_damaged_control(control, damage.to_string(), boot::until(stopped)));

@@ -15,6 +15,7 @@ use crate::model::catalog::Address;
 use crate::model::commit::{Authors, Question};
 use crate::model::event::{Action, Change, Event};
 use crate::model::name::{PipelineName, RunRef};
+use crate::model::statement::Statement;
 use crate::model::ticket::{Evidence, StartOrder};
 use crate::report;
 use crate::source;
@@ -34,6 +35,7 @@ impl Daemon {
                 Action::Ask(question) => self.compare(question),
                 Action::Send { letter } => self.send(letter),
                 Action::FindAuthors { letter } => self.find_authors(letter),
+                Action::Withdraw { statement, why } => self.withdraw(*statement, why),
                 Action::Remove { parts } => self.remove(parts),
             }
         }
@@ -72,6 +74,16 @@ impl Daemon {
         tokio::task::spawn_blocking(move || {
             if let Err(error) = executor.stop(&run, attempt, &reason) {
                 warn!("{run} could not be asked to end: {error}");
+            }
+        });
+    }
+
+    /// It asks for nothing that this process would start: what is not heard is no danger while this is itself.
+    fn withdraw(&self, statement: Statement, why: String) {
+        let executor = self.executor.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = executor.withdraw(&statement, &why) {
+                warn!("the executor did not hear that request r-{} is over: {error}", statement.request);
             }
         });
     }

@@ -8,8 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::codes::{Codes, Taken, Yes};
 use super::spent::{self, Glass};
 use super::{StartError, Status, order, removal, secrets, votes};
 use crate::clock;
@@ -21,6 +22,7 @@ use crate::model::commit::RefName;
 use crate::model::job::{Definition, Hash};
 use crate::model::name::{PersonName, RunRef};
 use crate::model::retention::Part;
+use crate::model::statement::Statement;
 use crate::model::ticket::{Evidence, LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
 use crate::run::{logfile, user};
 use crate::sys::lock::Lock;
@@ -42,6 +44,8 @@ struct Inner {
     known: Mutex<Known>,
     /// One start at a time: looking whether an attempt is there and making it are two steps.
     starting: Mutex<()>,
+    /// One code at a time: looking whether it is spent and spending it are two steps.
+    coding: Mutex<()>,
 }
 
 /// Where it works.
@@ -108,8 +112,8 @@ impl Here {
         files::keep_apart(&dirs.runs);
         (dirs.runs, dirs.homes) = (dirs.runs.canonicalize()?, dirs.homes.canonicalize()?);
         let launcher = launcher(&dirs)?;
-        let (known, starting) = (Mutex::default(), Mutex::new(()));
-        Ok(Self { inner: Arc::new(Inner { dirs, launcher, known, starting }) })
+        let (known, starting, coding) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { dirs, launcher, known, starting, coding }) })
     }
 
     /// These definitions hold now. Each process learns them anew, from the job files or their last good
@@ -120,7 +124,7 @@ impl Here {
         known.now = definitions.into_iter().collect();
     }
 
-    /// Whose signatures count from now on.
+    /// Whose votes count from now on.
     pub fn know(&self, people: BTreeMap<PersonName, Person>) {
         self.known().people = Arc::new(Catalog { people, ..Catalog::default() });
     }
@@ -224,7 +228,17 @@ impl Here {
             warn!("BREAK-GLASS: {} starts without votes, by root: {}", order.run, glass.reason);
             return Ok(());
         }
-        votes::judge(order, definition, &people, &host::hostname(), now).map_err(StartError::Refused)
+        let host = host::hostname();
+        if let Some(receipts) = &order.receipts
+            && let Some(why) = spent::withdrawn(&self.inner.dirs.own, &order.run, &receipts.statement.hash(&host))?
+        {
+            return Err(StartError::Refused(format!("{}: its approval was taken back: {why}", order.run)));
+        }
+        votes::judge(order, definition, &people, &self.codes(), &host, now).map_err(StartError::Refused)
+    }
+
+    fn codes(&self) -> Codes<'_> {
+        Codes { own: &self.inner.dirs.own, secrets: &self.inner.dirs.secrets }
     }
 
     /// An approval is good for one attempt that touches the environment.
@@ -348,6 +362,55 @@ impl Here {
 }
 
 impl Here {
+    /// A person says yes to this, with a code. Nobody is told of a code before what came of it is on disk.
+    ///
+    /// # Errors
+    /// If it cannot be written down.
+    pub fn code(&self, statement: &Statement, name: &PersonName, code: &str) -> io::Result<Taken> {
+        let (run, tuple) = (&statement.run, &statement.tuple);
+        let (definition, people) = {
+            let known = self.known();
+            (known.now.get(&tuple.definition).cloned(), Arc::clone(&known.people))
+        };
+        let refused = |why: String| Ok(Taken::Refused { why });
+        let Some(definition) = definition else {
+            return refused(format!("definition {} is not known here: shipbell reload", tuple.definition.short()));
+        };
+        let Some(person) = people.people.get(name) else {
+            return refused(format!("{name} is nobody in shipbell.toml"));
+        };
+        let _one_at_a_time = self.inner.coding.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::now();
+        let until = match votes::may_be_coded(statement, &definition, &people, name, now) {
+            Ok(until) => until,
+            Err(why) => return refused(why),
+        };
+        let hash = statement.hash(&host::hostname());
+        if let Some(why) = spent::withdrawn(&self.inner.dirs.own, run, &hash)? {
+            return refused(format!("{run} is not asked for any more: {why}"));
+        }
+        let taken = self.codes().take((name, person), &Yes { statement: hash, run, until }, code, now)?;
+        let commit = tuple.commit.as_ref().map_or("no commit", |commit| commit.as_str());
+        match &taken {
+            Taken::Good => info!("{name} says yes to {run} ({commit} to {}), with a code", tuple.environment),
+            Taken::Refused { why } => warn!("a code of {name} for {run} was not taken: {why}"),
+            Taken::Wrong { left, .. } => warn!("a wrong code of {name} for {run}; {left} more are taken"),
+            Taken::Rests { until, .. } => {
+                warn!("too many wrong codes of {name}, for {run}: none is taken until {until}");
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Nothing starts by these votes any more.
+    ///
+    /// # Errors
+    /// If it cannot be written down.
+    pub fn withdraw(&self, statement: &Statement, why: &str) -> io::Result<()> {
+        let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        spent::withdraw(&self.inner.dirs.own, &statement.run, &statement.hash(&host::hostname()), why)
+    }
+
     /// Takes a part of what a finished run left away.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 //! (`wire`). Either way it takes orders for definitions that it knows itself. What attempts wrote is
 //! read here, by the daemon, from their directories. Calls block; async callers use a blocking thread.
 
+/// Codes that people typed.
+mod codes;
 /// It itself.
 mod here;
 /// Whether an order fits a definition.
@@ -31,10 +33,12 @@ use crate::model::catalog::Person;
 use crate::model::job::{Definition, Hash};
 use crate::model::name::{PersonName, RunRef};
 use crate::model::retention::Part;
+use crate::model::statement::Statement;
 use crate::model::ticket::{FactLine, StartOrder, TICKET, Ticket};
 use crate::run::logfile;
 
 pub use crate::launch::Status;
+pub use codes::Taken;
 pub use here::{Bounds, Dirs, Here};
 pub use spent::Glass;
 
@@ -105,7 +109,7 @@ impl Executor {
         }
     }
 
-    /// Whose signatures count from now on. One that is apart learns them by [`Executor::reload`].
+    /// Whose votes count from now on. One that is apart learns them by [`Executor::reload`].
     pub fn know(&self, people: &BTreeMap<PersonName, Person>) {
         if let Side::Here(here) = &self.side {
             here.know(people.clone());
@@ -121,6 +125,28 @@ impl Executor {
         match &self.side {
             Side::Here(here) => here.break_glass(glass),
             Side::Apart(remote) => remote.break_glass(glass),
+        }
+    }
+
+    /// A person says yes to this with a code. What is told of it is its keeper's word alone.
+    ///
+    /// # Errors
+    /// If it does not answer, or could not write down what came of it.
+    pub fn code(&self, statement: &Statement, person: &PersonName, code: &str) -> io::Result<Taken> {
+        match &self.side {
+            Side::Here(here) => here.code(statement, person, code),
+            Side::Apart(remote) => remote.code(statement, person, code),
+        }
+    }
+
+    /// Nothing starts by these votes any more, whatever is asked later.
+    ///
+    /// # Errors
+    /// If it does not answer, or cannot write it down.
+    pub fn withdraw(&self, statement: &Statement, why: &str) -> io::Result<()> {
+        match &self.side {
+            Side::Here(here) => here.withdraw(statement, why),
+            Side::Apart(remote) => remote.withdraw(statement, why),
         }
     }
 

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::wire::{self, ANSWER_MAX, Answer, QUESTION_MAX, Question, VERSION, Verb};
-use super::{Glass, StartError, Status};
-use crate::model::name::RunRef;
+use super::{Glass, StartError, Status, Taken};
+use crate::model::name::{PersonName, RunRef};
 use crate::model::retention::Part;
+use crate::model::statement::Statement;
 use crate::model::ticket::StartOrder;
 
 /// systemd has as long to answer the executor; then there is trouble.
@@ -75,6 +76,18 @@ impl Remote {
 
     pub fn break_glass(&self, glass: &Glass) -> io::Result<()> {
         self.done(Verb::BreakGlass { glass: glass.clone() })
+    }
+
+    pub fn code(&self, statement: &Statement, person: &PersonName, code: &str) -> io::Result<Taken> {
+        let statement = Box::new(statement.clone());
+        match self.ask(Verb::Code { statement, person: person.clone(), code: code.to_owned() })? {
+            Answer::Code { taken } => Ok(taken),
+            other => Err(strange(&other)),
+        }
+    }
+
+    pub fn withdraw(&self, statement: &Statement, why: &str) -> io::Result<()> {
+        self.done(Verb::Withdraw { statement: Box::new(statement.clone()), why: why.to_owned() })
     }
 
     fn attempts(&self, verb: Verb) -> io::Result<Vec<(RunRef, u32)>> {

@@ -45,7 +45,11 @@ pub fn hand_over(values: &Values) -> io::Result<Option<File>> {
     private::memory_file(&envelope(values)).map(Some)
 }
 
-fn read_one(dir: &Path, environment: Option<&str>, name: &SecretName) -> Result<Vec<u8>, String> {
+/// One of them, of an environment or for all.
+///
+/// # Errors
+/// A text for people: that it is missing or may not be used, and what to do.
+pub(super) fn read_one(dir: &Path, environment: Option<&str>, name: &SecretName) -> Result<Vec<u8>, String> {
     let own = environment.map(|environment| Path::new(environment).join(name.as_str()));
     let places: Vec<PathBuf> = own.into_iter().chain([PathBuf::from(name.as_str())]).collect();
     let unread =

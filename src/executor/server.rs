@@ -136,6 +136,14 @@ impl Server {
             Verb::List => attempts(self.here.list()),
             Verb::Kept => attempts(self.here.kept()),
             Verb::Ack { run, attempt } => done(self.here.ack(&run, attempt)),
+            Verb::Code { statement, person, code } => {
+                let taken = self.here.code(&statement, &person, &code);
+                taken.map_or_else(|error| failed(&error), |taken| Answer::Code { taken })
+            }
+            Verb::Withdraw { statement, why } => {
+                let why: String = why.chars().take(REASON_MAX).collect();
+                done(self.here.withdraw(&statement, &why))
+            }
             Verb::BreakGlass { glass } if uid == 0 => done(self.here.break_glass(&glass)),
             Verb::BreakGlass { glass } => {
                 let who = host::user_name_of(uid);

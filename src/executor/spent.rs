@@ -1,6 +1,6 @@
-//! What an approval, or root's word, was used for: one small file for each run of an environment that wants
-//! signed votes, in the executor's own directory. It outlives the run's own files, so that an old order
-//! starts nothing a second time.
+//! What an approval, or root's word, was used for, and which requests were taken back: one small file for each
+//! run of an environment that wants more than a word, in the executor's own directory. It outlives the run's own
+//! files, so that an old order starts nothing a second time, and a no stays one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,11 @@ use crate::sys::files;
 /// Below the executor's directory.
 const SPENT: &str = "spent";
 const GLASS: &str = "broken-glass";
+const WITHDRAWN: &str = "withdrawn";
 /// No file of ours is larger.
-const FILE_MAX: u64 = 64 << 10;
+const FILE_MAX: u64 = 1 << 20;
+/// Requests of one run that ended without a start; more are not asked.
+const ENDED_MAX: usize = 1000;
 
 /// Attempts that were started by it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -99,11 +102,43 @@ pub fn glass_for(dir: &Path, order: &StartOrder, now: Timestamp) -> io::Result<O
     Ok(kept.filter(fits).map(|kept| kept.glass))
 }
 
+/// Requests of a run by which nothing starts any more.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Withdrawn {
+    v: u32,
+    /// By the hash of what people were asked, oldest first.
+    ended: Vec<(Hash, String)>,
+}
+
+/// Nothing starts by this statement's votes from now on.
+///
+/// # Errors
+/// If the disk does not take it.
+pub fn withdraw(dir: &Path, run: &RunRef, statement: &Hash, why: &str) -> io::Result<()> {
+    let path = file(dir, WITHDRAWN, run);
+    let mut ended = read::<Withdrawn>(&path)?.unwrap_or_default().ended;
+    if ended.iter().any(|(known, _)| known == statement) {
+        return Ok(());
+    }
+    ended.push((statement.clone(), why.to_owned()));
+    ended.drain(..ended.len().saturating_sub(ENDED_MAX));
+    write(&path, &Withdrawn { v: 1, ended })
+}
+
+/// Why nothing starts by it, if so.
+///
+/// # Errors
+/// If the file is there and cannot be read: then nothing may start.
+pub fn withdrawn(dir: &Path, run: &RunRef, statement: &Hash) -> io::Result<Option<String>> {
+    let ended = read::<Withdrawn>(&file(dir, WITHDRAWN, run))?.unwrap_or_default().ended;
+    Ok(ended.into_iter().find(|(known, _)| known == statement).map(|(_, why)| why))
+}
+
 fn file(dir: &Path, kind: &str, run: &RunRef) -> PathBuf {
     dir.join(kind).join(format!("{}.json", run.id()))
 }
 
-fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Option<T>> {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Option<T>> {
     use io::Read as _;
     let mut text = Vec::new();
     match std::fs::File::open(path) {
@@ -115,7 +150,7 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Option<T>> {
     read.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display())))
 }
 
-fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
+pub(super) fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(value).map_err(io::Error::from)?;
     if let Some(dir) = path.parent() {
         files::own_dir(dir, 0o700, None)?;

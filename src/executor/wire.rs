@@ -7,10 +7,11 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Glass;
+use super::{Glass, Taken};
 use crate::launch::Status;
-use crate::model::name::RunRef;
+use crate::model::name::{PersonName, RunRef};
 use crate::model::retention::Part;
+use crate::model::statement::Statement;
 use crate::model::ticket::StartOrder;
 
 /// Spoken by both sides; another one is refused.
@@ -53,6 +54,17 @@ pub enum Verb {
         part: Part,
     },
     Reload,
+    /// A person says yes to this, with a code.
+    Code {
+        statement: Box<Statement>,
+        person: PersonName,
+        code: String,
+    },
+    /// Nothing starts by its votes any more.
+    Withdraw {
+        statement: Box<Statement>,
+        why: String,
+    },
     /// Only from root.
     BreakGlass {
         glass: Glass,
@@ -82,6 +94,9 @@ pub enum Answer {
     },
     Attempts {
         attempts: Vec<(RunRef, u32)>,
+    },
+    Code {
+        taken: Taken,
     },
 }
 

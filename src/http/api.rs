@@ -19,6 +19,7 @@ use crate::model::view::{
 };
 
 use super::views::{self, Scope, ViewError};
+use super::votes::NotCoded;
 use super::{App, Peer};
 
 #[derive(Debug, Default, Deserialize)]
@@ -213,7 +214,11 @@ pub(super) async fn who(app: &App, peer: Peer) -> Result<Who, No> {
 }
 
 pub(super) async fn ask(app: &App, event: Event) -> Answer<AnswerView> {
-    let (run, text) = match app.inbox.ask(event).await {
+    answer(app.inbox.ask(event).await)
+}
+
+fn answer(reply: Reply) -> Answer<AnswerView> {
+    let (run, text) = match reply {
         Reply::Done => (None, String::new()),
         Reply::Run(run) => (Some(run), String::new()),
         Reply::Vote { text, .. } | Reply::Told(text) => (None, text),
@@ -289,6 +294,18 @@ async fn vote(app: &App, peer: Peer, order: VoteOrder, verdict: Verdict) -> Answ
         reason: order.reason,
         via: "socket".into(),
         signed,
+        coded: false,
+    };
+    let ballot = match &order.code {
+        Some(code) => match super::votes::coded(app, ballot, code).await {
+            Ok(ballot) => ballot,
+            Err(NotCoded::Answered(reply)) => return answer(reply),
+            Err(NotCoded::Said(status, why)) if status.is_server_error() => {
+                return Err(No::new(status, "not-recorded", why));
+            }
+            Err(NotCoded::Said(_, why)) => return Err(No::conflict(why)),
+        },
+        None => ballot,
     };
     ask(app, Event::Voted(ballot)).await
 }

@@ -15,10 +15,12 @@ use serde::Deserialize;
 use crate::http::approve_page::{self, FormState, Opened};
 use crate::http::guard;
 use crate::http::show::{Trouble, blocking, page, say};
+use crate::http::votes::NotCoded;
 use crate::http::{Site, Web, votes};
 use crate::model::event::{Ballot, Event, Refusal, Reply};
 use crate::model::job::hex;
 use crate::model::request::{Request, RequestState, Verdict};
+use crate::model::time::Seconds;
 use crate::report::facts::Sources;
 use crate::report::token::Claim;
 
@@ -40,10 +42,12 @@ impl Locks {
         all.get(slot).is_some_and(|(misses, _)| *misses >= MISSES_MAX)
     }
 
-    fn miss(&self, slot: &str) {
+    /// Whether that was the one by which it comes to a rest.
+    fn miss(&self, slot: &str) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = all.entry(slot.to_owned()).or_insert((0, Instant::now()));
         *entry = (entry.0.saturating_add(1), Instant::now());
+        entry.0 == MISSES_MAX
     }
 
     fn forget(&self, slot: &str) {
@@ -108,6 +112,8 @@ pub struct VoteForm {
     #[serde(default)]
     signature: String,
     #[serde(default)]
+    code: String,
+    #[serde(default)]
     csrf: String,
 }
 
@@ -133,30 +139,21 @@ pub async fn vote(
     let visitor = Visitor::of(&headers, &web.app.site)?;
     let (verdict, state) = match judge(&web, &opened, &visitor, &form) {
         Ok(wanted) => wanted,
-        Err((status, state)) => return Ok(answer(&web, &opened, visitor, status, &state)),
-    };
-    let signed = match (verdict, &opened.asked.signing) {
-        (Verdict::Approve, Some(signing)) => match votes::signed(signing.clone(), &form.signature).await {
-            Ok(signed) => Some(signed),
-            Err(why) => {
-                web.locks.miss(&opened.slot.id);
-                let state = FormState { error: format!("Not recorded: {why}."), ..state };
-                return Ok(answer(&web, &opened, visitor, StatusCode::UNPROCESSABLE_ENTITY, &state));
+        Err((status, state, missing)) => {
+            if missing {
+                missed(&web, &opened).await;
             }
-        },
-        _ => None,
+            return Ok(answer(&web, &opened, visitor, status, &state));
+        }
     };
-    web.locks.forget(&opened.slot.id);
-    let ballot = Ballot {
-        run: opened.request.run.clone(),
-        request: Some(opened.request.id),
-        person: Some(opened.slot.person.clone()),
-        verdict,
-        reason: state.reason.clone(),
-        via: "mail".into(),
-        signed,
+    let reply = match put(&web, &opened, verdict, &state.reason, &form).await {
+        Ok(reply) => reply,
+        Err((status, why)) => {
+            let state = FormState { error: format!("Not recorded: {why}."), ..state };
+            return Ok(answer(&web, &opened, visitor, status, &state));
+        }
     };
-    let (status, message) = match web.app.inbox.ask(Event::Voted(ballot)).await {
+    let (status, message) = match reply {
         Reply::Vote { text, .. } => (StatusCode::OK, text),
         Reply::Done | Reply::Run(_) | Reply::Told(_) | Reply::Backfill { .. } => {
             (StatusCode::OK, "It is recorded.".to_owned())
@@ -169,6 +166,46 @@ pub async fn vote(
     Ok(answer(&web, &opened, visitor, status, &FormState { message, ..state }))
 }
 
+/// Puts a vote to the core, with the proof that each yes needs there. `Err`: the proof is none.
+async fn put(
+    web: &Web,
+    opened: &Opened,
+    verdict: Verdict,
+    reason: &str,
+    form: &VoteForm,
+) -> Result<Reply, (StatusCode, String)> {
+    let signed = match (verdict, &opened.asked.signing) {
+        (Verdict::Approve, Some(signing)) => match votes::signed(signing.clone(), &form.signature).await {
+            Ok(signed) => Some(signed),
+            Err(why) => {
+                missed(web, opened).await;
+                return Err((StatusCode::UNPROCESSABLE_ENTITY, why));
+            }
+        },
+        _ => None,
+    };
+    web.locks.forget(&opened.slot.id);
+    let ballot = Ballot {
+        run: opened.request.run.clone(),
+        request: Some(opened.request.id),
+        person: Some(opened.slot.person.clone()),
+        verdict,
+        reason: reason.to_owned(),
+        via: "mail".into(),
+        signed,
+        coded: false,
+    };
+    let ballot = match opened.asked.coded && verdict == Verdict::Approve {
+        false => ballot,
+        true => match votes::coded(&web.app, ballot, &form.code).await {
+            Ok(ballot) => ballot,
+            Err(NotCoded::Answered(reply)) => return Ok(reply),
+            Err(NotCoded::Said(status, why)) => return Err((status, why)),
+        },
+    };
+    Ok(web.app.inbox.ask(Event::Voted(ballot)).await)
+}
+
 fn refused(refusal: &Refusal) -> (StatusCode, String) {
     let status = match refusal {
         Refusal::NotFound(_) => StatusCode::NOT_FOUND,
@@ -179,48 +216,57 @@ fn refused(refusal: &Refusal) -> (StatusCode, String) {
     (status, format!("Not recorded: {refusal}."))
 }
 
-/// Whether a form may be put to the core. `Err`: the status, and what the page then says.
+/// A wrong word or signature; the person hears of it when there were too many.
+async fn missed(web: &Web, opened: &Opened) {
+    if web.locks.miss(&opened.slot.id) {
+        let until = Seconds(REST.as_secs()).after(opened.frame.now);
+        let (request, person) = (opened.request.id, opened.slot.person.clone());
+        web.app.inbox.tell(Event::VoteRests { request, person, until }).await;
+    }
+}
+
+/// Whether a form may be put to the core. `Err`: the status, what the page then says, and whether that was a try.
 fn judge(
     web: &Web,
     opened: &Opened,
     visitor: &Visitor,
     form: &VoteForm,
-) -> Result<(Verdict, FormState), (StatusCode, FormState)> {
+) -> Result<(Verdict, FormState), (StatusCode, FormState, bool)> {
     let slot = &opened.slot.id;
     let reason: String = form.reason.trim().chars().take(REASON_MAX).collect();
     let state = |error: &str| FormState { error: error.to_owned(), reason: reason.clone(), ..FormState::default() };
     if !web.app.keys.form_holds(&form.csrf, &visitor.value, slot) {
         let why =
             "Nothing was recorded: the form was from another visit. Here it is anew; please fill it in once more.";
-        return Err((StatusCode::FORBIDDEN, state(why)));
+        return Err((StatusCode::FORBIDDEN, state(why), false));
     }
     if let Some(old) = opened.request.votes.iter().find(|vote| vote.by == opened.slot.person.as_str()) {
         let same = form.verdict == old.verdict.word();
         let status = if same { StatusCode::OK } else { StatusCode::CONFLICT };
         let error = if same { "" } else { "You have voted already; the first vote holds." };
-        return Err((status, state(error)));
+        return Err((status, state(error), false));
     }
     if !opened.request.is_live() {
-        return Err((StatusCode::CONFLICT, state("Not recorded: it is decided already.")));
+        return Err((StatusCode::CONFLICT, state("Not recorded: it is decided already."), false));
     }
     if web.locks.rests(slot) {
         let why = "Not recorded: too many wrong answers. This link rests for 15 minutes.";
-        return Err((StatusCode::TOO_MANY_REQUESTS, state(why)));
+        return Err((StatusCode::TOO_MANY_REQUESTS, state(why), false));
     }
     let environment = &opened.request.tuple.environment;
-    let by_key = opened.asked.signing.is_some() && form.verdict == Verdict::Approve.word();
-    if !by_key && form.word.trim() != environment.as_str() {
-        web.locks.miss(slot);
-        let to = if opened.asked.signing.is_some() { "to reject" } else { "to vote" };
+    let otherwise = opened.asked.signing.is_some() || opened.asked.coded;
+    let by_word = !otherwise || form.verdict != Verdict::Approve.word();
+    if by_word && form.word.trim() != environment.as_str() {
+        let to = if otherwise { "to reject" } else { "to vote" };
         let why = format!("Not recorded: {to}, type the word {environment}.");
-        return Err((StatusCode::UNPROCESSABLE_ENTITY, state(&why)));
+        return Err((StatusCode::UNPROCESSABLE_ENTITY, state(&why), true));
     }
     let Ok(verdict) = form.verdict.parse::<Verdict>() else {
-        return Err((StatusCode::UNPROCESSABLE_ENTITY, state("Not recorded: use one of the two buttons.")));
+        return Err((StatusCode::UNPROCESSABLE_ENTITY, state("Not recorded: use one of the two buttons."), false));
     };
     if verdict == Verdict::Reject && reason.is_empty() {
         let why = "Not recorded: a rejection needs a reason. The others read it.";
-        return Err((StatusCode::UNPROCESSABLE_ENTITY, state(why)));
+        return Err((StatusCode::UNPROCESSABLE_ENTITY, state(why), false));
     }
     Ok((verdict, state("")))
 }

@@ -76,6 +76,8 @@ struct FormView {
     reject_only: bool,
     /// What to type where the key is, where votes are signed.
     sign: Option<String>,
+    /// To approve, a code of their phone is typed.
+    code: bool,
     /// Of the text that is signed.
     sha256: String,
 }
@@ -153,6 +155,7 @@ fn form(opened: &Opened, proof: String, state: &FormState) -> FormView {
         proof,
         reason: display::plain(&state.reason),
         reject_only,
+        code: opened.asked.coded && !reject_only,
         sign: signing.map(|signing| statement::command(&signing.text)),
         sha256: signing.map(|signing| Hash::of(signing.text.as_bytes()).to_string()).unwrap_or_default(),
     }
@@ -265,7 +268,11 @@ fn bound(opened: &Opened, site: &Site) -> Vec<(&'static str, String)> {
     rows.push(("answer until", when::exact(request.expires_at, &opened.frame.zone)));
     rows.extend(opened.waits.iter().map(|waits| ("the run waits for", show::cell(waits))));
     rows.push(("request", format!("r-{}", request.id)));
-    let factor = if opened.asked.signing.is_some() { Factor::Sshsig } else { Factor::Word };
+    let factor = match &opened.asked.signing {
+        Some(_) => Factor::Sshsig,
+        None if opened.asked.coded => Factor::Totp,
+        None => Factor::Word,
+    };
     rows.push(("what a vote guards against", votes::guards(factor, site.executor_apart).to_owned()));
     rows
 }

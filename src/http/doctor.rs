@@ -187,14 +187,7 @@ fn limits(facts: &Facts) -> CheckView {
 /// What a vote is worth should the daemon itself be taken over.
 fn approval(facts: &Facts, catalog: &Catalog) -> CheckView {
     let environments = catalog.pipelines.values().flat_map(|pipeline| pipeline.environments.values());
-    let weakest = environments
-        .filter_map(|policy| policy.approval.as_ref())
-        .map(|approval| approval.factor)
-        .min_by_key(|factor| match factor {
-            Factor::Word => 0,
-            Factor::Totp => 1,
-            Factor::Sshsig => 2,
-        });
+    let weakest = environments.filter_map(|policy| policy.approval.as_ref()).map(|approval| approval.factor).min();
     match weakest {
         None => check("approval", Standing::Holds, "no environment asks for approval", None),
         Some(Factor::Word) => {
@@ -202,8 +195,13 @@ fn approval(facts: &Facts, catalog: &Catalog) -> CheckView {
                 "the factor is a typed word: it keeps out programs that follow links, not a daemon that was taken over";
             check("approval", Standing::Weaker, text, None)
         }
+        Some(Factor::Totp) if facts.units && facts.uid != 0 => {
+            let text = "each vote needs a code that the executor checks: a daemon that was taken over can give none, but \
+                        spend one that somebody types on another request";
+            check("approval", Standing::Weaker, text, Some("factor = \"sshsig\", where that must not be"))
+        }
         Some(Factor::Totp) => {
-            let text = "the factor is a code: a daemon that was taken over could spend a fresh one on another request";
+            let text = "each vote needs a code, but the process that checks them faces the network";
             check("approval", Standing::Weaker, text, None)
         }
         Some(Factor::Sshsig) if !facts.keygen => {

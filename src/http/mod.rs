@@ -25,6 +25,7 @@ pub mod views;
 mod votes;
 
 pub use damaged::{serve_damaged_control, serve_damaged_pages};
+pub use votes::TakeCode;
 
 use std::io;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct App {
     /// Reads which byte of a log came when; blocking.
     pub log_times: LogTimes,
     pub keys: Arc<Keys>,
+    /// Hands a person's code to the executor; blocking.
+    pub take_code: TakeCode,
     /// What the daemon itself logs in with, and the secrets of web hooks.
     pub credentials: Credentials,
     pub site: Arc<Site>,

@@ -12,6 +12,7 @@ use crate::model::job::{Definition, EnvironmentPolicy, Hash, RefFilter};
 use crate::model::letter::PingAt;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName};
 use crate::model::retention::Retention;
+use crate::model::secret::SecretName;
 use crate::model::time::Seconds;
 
 /// All that the configuration says now.
@@ -246,6 +247,9 @@ pub struct Person {
     /// Public keys that their votes are signed with: kind and base64.
     #[serde(default)]
     pub ssh_keys: Vec<String>,
+    /// The secret that their phone's codes are made of. The executor reads it and nobody else.
+    #[serde(default)]
+    pub totp: Option<SecretName>,
 }
 
 impl Person {

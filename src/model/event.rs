@@ -10,7 +10,7 @@ use crate::model::catalog::Catalog;
 use crate::model::commit::{Authors, CommitId, CommitInfo, Comparison, Question, RefName, Sighting};
 use crate::model::environment::Environment;
 use crate::model::forge::Delivery;
-use crate::model::job::Hash;
+use crate::model::job::{Factor, Hash};
 use crate::model::ledger::{Cursor, LedgerRow};
 use crate::model::letter::Letter;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName, RunRef};
@@ -19,6 +19,7 @@ use crate::model::pulse::Pulse;
 use crate::model::request::{Request, Signed, Verdict};
 use crate::model::retention::{Part, Past, Removal, Tally};
 use crate::model::run::{Attempt, Outcome, Run, StepReport, Upstream};
+use crate::model::statement::Statement;
 use crate::model::ticket::{Evidence, FactLine, StartOrder};
 use crate::model::time::Timestamp;
 
@@ -76,6 +77,12 @@ pub enum Event {
         gone: Vec<Removal>,
     },
     Voted(Ballot),
+    /// Wrong words, codes or signatures were given as somebody's vote until none is taken for a while.
+    VoteRests {
+        request: u64,
+        person: PersonName,
+        until: Timestamp,
+    },
     /// Root lets a run go without votes. That it is root the shell knows.
     GlassBroken {
         run: RunRef,
@@ -180,6 +187,20 @@ pub struct Ballot {
     pub via: String,
     /// A signature of the request's statement by a key of this person: the shell has checked it.
     pub signed: Option<Signed>,
+    /// The executor has taken a code of this person for the request's statement.
+    pub coded: bool,
+}
+
+impl Ballot {
+    /// What it is given by.
+    #[must_use]
+    pub fn factor(&self) -> Factor {
+        match (&self.signed, self.coded) {
+            (Some(_), _) => Factor::Sshsig,
+            (None, true) => Factor::Totp,
+            (None, false) => Factor::Word,
+        }
+    }
 }
 
 /// What is recorded: one typed row each, written whole. Absorbed by the World and by the store alike.
@@ -322,6 +343,11 @@ pub enum Action {
     /// Find out who wrote the commits since the last success before the run of this letter.
     FindAuthors {
         letter: u64,
+    },
+    /// The executor is to know that nothing starts by a request's votes any more.
+    Withdraw {
+        statement: Box<Statement>,
+        why: String,
     },
     /// Take away what runs left.
     Remove {

@@ -54,6 +54,12 @@ pub enum LetterKind {
     Unsatisfiable {
         request: u64,
     },
+    /// To a person who was asked: too many wrong words, codes or signatures were given as theirs.
+    Rests {
+        request: u64,
+        /// When one is taken again.
+        until: Timestamp,
+    },
     /// A job has not succeeded for as long as `stale-after` says.
     Stale {
         job: JobKey,
@@ -106,7 +112,11 @@ impl LetterKind {
             | Self::Mark { run }
             | Self::Carried { run, .. }
             | Self::Ping { run, .. } => Some(run),
-            Self::Approval { .. } | Self::Decided { .. } | Self::Unsatisfiable { .. } | Self::Stale { .. } => None,
+            Self::Approval { .. }
+            | Self::Decided { .. }
+            | Self::Unsatisfiable { .. }
+            | Self::Rests { .. }
+            | Self::Stale { .. } => None,
         }
     }
 }

@@ -151,6 +151,9 @@ pub struct Vote {
     /// Where it was given with a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<Signed>,
+    /// With a code that the executor took for exactly this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub coded: bool,
 }
 
 /// How root starts a deployment without anybody's vote.
@@ -174,10 +177,11 @@ impl Vote {
     /// What came of it, in words: `anna approved it, signed,`.
     #[must_use]
     pub fn did(&self) -> &'static str {
-        match (self.verdict, &self.signed) {
+        match (self.verdict, self.factor()) {
             _ if self.broke_glass() => "let it go without approval,",
-            (Verdict::Approve, Some(_)) => "approved it, signed,",
-            (Verdict::Approve, None) => "approved it",
+            (Verdict::Approve, Factor::Sshsig) => "approved it, signed,",
+            (Verdict::Approve, Factor::Totp) => "approved it with a code",
+            (Verdict::Approve, Factor::Word) => "approved it",
             (Verdict::Reject, _) => "rejected it",
         }
     }
@@ -185,7 +189,11 @@ impl Vote {
     /// What it was given by.
     #[must_use]
     pub fn factor(&self) -> Factor {
-        if self.signed.is_some() { Factor::Sshsig } else { Factor::Word }
+        match (&self.signed, self.coded) {
+            (Some(_), _) => Factor::Sshsig,
+            (None, true) => Factor::Totp,
+            (None, false) => Factor::Word,
+        }
     }
 }
 

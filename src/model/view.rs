@@ -327,6 +327,9 @@ pub struct ApprovalRow {
     /// Votes on it are signed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub signed: bool,
+    /// Each yes wants a code of the person's phone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub coded: bool,
     /// People who were asked and have not voted.
     pub who_can: Vec<String>,
     /// People who may not, and why.
@@ -428,6 +431,9 @@ pub struct VoteOrder {
     /// Of the run's statement, armored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// What the person's phone shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 /// What the one who asks would sign.
@@ -437,7 +443,7 @@ pub struct StatementView {
     pub run: RunRef,
     pub request: u64,
     pub environment: EnvironmentName,
-    /// `word` or `sshsig`.
+    /// `word`, `totp` or `sshsig`.
     pub factor: String,
     /// For `ssh-keygen -Y sign -n`.
     pub namespace: String,

@@ -5,12 +5,13 @@ use sha2::{Digest, Sha256};
 
 use crate::model::catalog::Job;
 use crate::model::commit::CommitInfo;
-use crate::model::event::Change;
-use crate::model::job::{Approval, hex};
+use crate::model::event::{Action, Change};
+use crate::model::job::{Approval, Factor, hex};
 use crate::model::letter::LetterKind;
 use crate::model::name::{PersonName, PipelineName, RunRef};
 use crate::model::request::{Brief, Request, RequestState, Slot};
 use crate::model::run::Run;
+use crate::model::statement::Statement;
 use crate::pipeline::compare;
 use crate::pipeline::draft::{Draft, listeners};
 use crate::pipeline::{life, requests};
@@ -70,6 +71,7 @@ fn supersede(draft: &mut Draft<'_>, name: &PipelineName) {
 
 /// Ends a request and, as skipped, its run.
 pub fn end(draft: &mut Draft<'_>, mut request: Request, state: RequestState, text: &str, tell: bool) {
+    withdraw(draft, &request, text);
     request.state = state;
     let run = request.run.clone();
     draft.put(Change::RequestPut(Box::new(request.clone())));
@@ -81,6 +83,7 @@ pub fn end(draft: &mut Draft<'_>, mut request: Request, state: RequestState, tex
 
 /// The request does not stand any more; its run waits and asks anew when it can.
 pub fn void(draft: &mut Draft<'_>, mut request: Request, why: &str) {
+    withdraw(draft, &request, why);
     request.state = RequestState::Voided { at: draft.now, why: why.to_owned() };
     draft.put(Change::RequestPut(Box::new(request.clone())));
     draft.note("voided", &request.run, format!("request r-{}: {why}", request.id));
@@ -92,12 +95,24 @@ pub fn void(draft: &mut Draft<'_>, mut request: Request, why: &str) {
 /// The run ended: its request is used, or closed with it.
 pub fn close(draft: &mut Draft<'_>, run: &RunRef, used: bool, why: &str) {
     let Some(mut request) = draft.world.request_of(run).cloned() else { return };
+    if !used {
+        withdraw(draft, &request, why);
+    }
     request.state = if used {
         RequestState::Used { at: draft.now }
     } else {
         RequestState::Closed { at: draft.now, why: why.to_owned() }
     };
     draft.put(Change::RequestPut(Box::new(request)));
+}
+
+/// Votes that the executor judges for itself it counts no more, also should this process be taken over later.
+fn withdraw(draft: &mut Draft<'_>, request: &Request, why: &str) {
+    if requests::factor(draft.world, request) > Factor::Word {
+        let git_ref = draft.world.run(&request.run).and_then(|run| run.git_ref.as_ref());
+        let statement = Box::new(Statement::of(request, git_ref));
+        draft.actions.push(Action::Withdraw { statement, why: why.to_owned() });
+    }
 }
 
 /// A short mail to everybody who was asked.

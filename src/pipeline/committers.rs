@@ -170,6 +170,7 @@ mod tests {
             login: None,
             roles: Vec::new(),
             ssh_keys: Vec::new(),
+            totp: None,
         };
         let people = [
             ("anna", person("anna@example.org", &["anna@laptop.local", "1+anna@users.noreply.github.com"])),

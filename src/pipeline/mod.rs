@@ -87,6 +87,7 @@ pub fn decide(draft: &mut Draft<'_>, event: &Event) -> Reply {
         Event::Resumed { scope, by } => return pause::resume(draft, scope, by),
         Event::BackfillRequested(request) => return backfill::backfill(draft, request),
         Event::Voted(ballot) => return requests::voted(draft, ballot),
+        Event::VoteRests { request, person, until } => requests::rests(draft, *request, person, *until),
         Event::GlassBroken { run, reason } => return requests::break_glass(draft, run, reason),
         Event::Resolved { pipeline, environment, as_deployed, by } => {
             return or_conflict(promote::resolve(draft, pipeline, environment, *as_deployed, by));

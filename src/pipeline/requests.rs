@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use crate::model::commit::CommitInfo;
 use crate::model::event::{Ballot, Change, Refusal, Reply};
 use crate::model::job::{Approval, Definition, EnvironmentPolicy, Factor};
+use crate::model::letter::LetterKind;
 use crate::model::name::{PersonName, RunRef};
 use crate::model::request::{BREAK_GLASS, ROOT, Request, RequestState, Tuple, Verdict, Vote};
 use crate::model::run::{Run, RunState};
 use crate::model::statement::GLASS_FOR;
+use crate::model::time::Timestamp;
 use crate::model::window;
 use crate::pipeline::asking;
 use crate::pipeline::draft::Draft;
@@ -93,18 +95,19 @@ pub fn excluded(
     let own = adds.iter().chain(commit).find(|commit| approval.forbid_author && person.wrote(&commit.author_mail));
     match own {
         Some(own) => Some(format!("wrote {} in it", own.id.short())),
-        None if approval.factor == Factor::Sshsig && person.ssh_keys.is_empty() => {
-            Some("has no ssh-key in shipbell.toml".into())
-        }
-        None => None,
+        None => match approval.factor {
+            Factor::Sshsig if person.ssh_keys.is_empty() => Some("has no ssh-key in shipbell.toml".into()),
+            Factor::Totp if person.totp.is_none() => Some("has no totp in shipbell.toml".into()),
+            Factor::Word | Factor::Totp | Factor::Sshsig => None,
+        },
     }
 }
 
-/// Whether votes on it are signed.
+/// What each yes to it has to come with.
 #[must_use]
-pub fn wants_signatures(world: &World, request: &Request) -> bool {
+pub fn factor(world: &World, request: &Request) -> Factor {
     let policy = world.job(&request.run.job).and_then(|job| job.definition.environment.as_ref());
-    policy.and_then(|policy| policy.approval.as_ref()).is_some_and(|approval| approval.factor == Factor::Sshsig)
+    policy.and_then(|policy| policy.approval.as_ref()).map_or(Factor::Word, |approval| approval.factor)
 }
 
 /// Whether a vote is one by the factor that is asked for: a signature counts while its key is the person's.
@@ -112,8 +115,9 @@ fn by_factor(world: &World, approval: &Approval, vote: &Vote) -> bool {
     let keys = |name: &PersonName| world.scratch.catalog.people.get(name).map(|person| person.ssh_keys.as_slice());
     match (approval.factor, &vote.signed) {
         (Factor::Word, _) => true,
-        // Nothing is verified by a code in this version.
-        (Factor::Totp, _) | (Factor::Sshsig, None) => false,
+        // Whether its seed is still theirs the executor knows, which judges it once more.
+        (Factor::Totp, _) => vote.coded,
+        (Factor::Sshsig, None) => false,
         (Factor::Sshsig, Some(signed)) => {
             vote.by.parse().ok().as_ref().and_then(keys).is_some_and(|keys| keys.contains(&signed.key))
         }
@@ -139,6 +143,7 @@ pub fn break_glass(draft: &mut Draft<'_>, run: &RunRef, reason: &str) -> Reply {
             reason: reason.trim().chars().take(1000).collect(),
             via: BREAK_GLASS.into(),
             signed: None,
+            coded: false,
         });
     }
     request.state = RequestState::Approved { at: draft.now, until: GLASS_FOR.after(draft.now) };
@@ -190,10 +195,29 @@ pub fn voted(draft: &mut Draft<'_>, ballot: &Ballot) -> Reply {
     if !run.is_queued() {
         return refuse(format!("{} has started already", ballot.run));
     }
-    match may_vote(draft, &request, ballot) {
+    match may_vote(draft.world, draft.now, &request, ballot) {
         Err(reply) => reply,
         Ok(()) => count(draft, &run, request, ballot),
     }
+}
+
+/// What a ballot would be answered that is not counted, before anything is spent on it.
+#[must_use]
+pub fn objection(world: &World, now: Timestamp, ballot: &Ballot) -> Option<Reply> {
+    let request = world.request_of(&ballot.run).filter(|request| ballot.request.is_none_or(|id| id == request.id));
+    match (request, world.run(&ballot.run)) {
+        (Some(request), Some(run)) if run.is_queued() => may_vote(world, now, request, ballot).err(),
+        _ => Some(refuse(format!("{} does not wait for approval any more", ballot.run))),
+    }
+}
+
+/// A person's vote rests, as too many wrong answers were given as theirs: they hear of it.
+pub fn rests(draft: &mut Draft<'_>, id: u64, person: &PersonName, until: Timestamp) {
+    let Some(request) = draft.world.request(id).cloned() else { return };
+    let theirs = request.slots.iter().filter(|slot| slot.person == *person);
+    let addresses: Vec<String> = theirs.map(|slot| slot.email.clone()).collect();
+    draft.write_to(&addresses, &LetterKind::Rests { request: id, until });
+    draft.note("wrong answers", &request.run, format!("request r-{id}: {person}'s vote rests until {until}"));
 }
 
 fn refuse(why: String) -> Reply {
@@ -204,25 +228,25 @@ fn not_allowed(why: String) -> Reply {
     Reply::Refused(Refusal::NotAllowed(why))
 }
 
-fn may_vote(draft: &Draft<'_>, request: &Request, ballot: &Ballot) -> Result<(), Reply> {
+fn may_vote(world: &World, now: Timestamp, request: &Request, ballot: &Ballot) -> Result<(), Reply> {
     let environment = &request.tuple.environment;
     let Some(name) = &ballot.person else {
         return Err(not_allowed(format!(
             "root has no vote on {environment}: give your [person] in shipbell.toml a login, and be among its approvers"
         )));
     };
-    let policy = draft.world.job(&request.run.job).and_then(|job| job.definition.environment.clone());
+    let policy = world.job(&request.run.job).and_then(|job| job.definition.environment.clone());
     let Some(approval) = policy.and_then(|policy| policy.approval) else {
         return Err(refuse(format!("{environment} wants no approval any more")));
     };
-    if !named(draft.world, &approval).contains(name) {
+    if !named(world, &approval).contains(name) {
         return Err(not_allowed(format!("{name} is not among the approvers of {environment}")));
     }
     let (adds, commit) = (&request.brief.adds, request.brief.commit.as_ref());
-    if let Some(why) = excluded(draft.world, &approval, adds, commit, name) {
+    if let Some(why) = excluded(world, &approval, adds, commit, name) {
         return Err(not_allowed(format!("{name} may not vote on this: {name} {why}")));
     }
-    if request.is_open() && draft.now >= request.expires_at {
+    if request.is_open() && now >= request.expires_at {
         return Err(refuse(format!("the time to answer ended {}", request.expires_at)));
     }
     if let Some(old) = request.votes.iter().find(|vote| vote.by == name.as_str()) {
@@ -240,11 +264,13 @@ fn may_vote(draft: &Draft<'_>, request: &Request, ballot: &Ballot) -> Result<(),
         return Err(Reply::Vote { state: "approved".into(), text });
     }
     // To say no a word is enough: what does not start harms nobody.
-    if ballot.verdict == Verdict::Approve && approval.factor > Factor::Word && ballot.signed.is_none() {
-        return Err(refuse(format!(
-            "{environment} takes signed votes: shipbell approve {} --sign, or as your link says",
-            request.run
-        )));
+    if ballot.verdict == Verdict::Approve && approval.factor > Factor::Word && ballot.factor() != approval.factor {
+        let (what, sign) = match approval.factor {
+            Factor::Totp => ("takes a code of your phone with each yes", ""),
+            Factor::Word | Factor::Sshsig => ("takes signed votes", " --sign"),
+        };
+        let how = format!("shipbell approve {}{sign}, or as your link says", request.run);
+        return Err(refuse(format!("{environment} {what}: {how}")));
     }
     if ballot.verdict == Verdict::Reject && ballot.reason.trim().is_empty() {
         return Err(refuse("a rejection needs a reason: it is what the others read".into()));
@@ -261,6 +287,7 @@ fn count(draft: &mut Draft<'_>, run: &Run, mut request: Request, ballot: &Ballot
         reason: ballot.reason.trim().chars().take(1000).collect(),
         via: ballot.via.clone(),
         signed: ballot.signed.clone(),
+        coded: ballot.coded,
     });
     let verb = if ballot.verdict == Verdict::Approve { "approved" } else { "rejected" };
     draft.note_by(&by, verb, &run.run, format!("request r-{}, {}, {}", request.id, ballot.via, ballot.reason.trim()));

@@ -82,6 +82,10 @@ impl Sources {
                 let request = self.request(*request)?;
                 Ok(message::unsatisfiable(&request, &self.frame_of(&request, now)))
             }
+            LetterKind::Rests { request, until } => {
+                let request = self.request(*request)?;
+                Ok(message::rests(&request, *until, &self.frame_of(&request, now)))
+            }
             LetterKind::Failure { run } => self.of_run(run, letter, now, message::failure),
             LetterKind::Recovery { run } => self.of_run(run, letter, now, message::recovery),
             LetterKind::Unknown { run } => self.of_run(run, letter, now, message::unknown),
@@ -128,6 +132,7 @@ impl Sources {
             checked: checked(&self.reader, &self.catalog, &request)?,
             login: self.login(&slot.person),
             signing: self.signing(&request, &slot.person)?,
+            coded: self.factor(&request) == Factor::Totp,
             request,
             slot,
         };
@@ -135,15 +140,18 @@ impl Sources {
     }
 
     fn signing(&self, request: &Request, person: &PersonName) -> Result<Option<Signing>, StoreError> {
-        let policy = policy(&self.catalog, &request.run.job, &request.tuple.environment);
-        let approval = policy.and_then(|policy| policy.approval.as_ref());
-        if approval.is_none_or(|approval| approval.factor != Factor::Sshsig) {
+        if self.factor(request) != Factor::Sshsig {
             return Ok(None);
         }
         let git_ref = self.reader.run(&request.run)?.and_then(|run| run.git_ref);
         let text = Statement::of(request, git_ref.as_ref()).text(&self.host);
         let keys = self.catalog.people.get(person).map(|person| person.ssh_keys.clone()).unwrap_or_default();
         Ok(Some(Signing { text, keys }))
+    }
+
+    fn factor(&self, request: &Request) -> Factor {
+        let policy = policy(&self.catalog, &request.run.job, &request.tuple.environment);
+        policy.and_then(|policy| policy.approval.as_ref()).map_or(Factor::Word, |approval| approval.factor)
     }
 
     fn login(&self, person: &PersonName) -> bool {

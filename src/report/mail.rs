@@ -118,6 +118,7 @@ pub fn kind(letter: &Letter) -> &'static str {
         LetterKind::Failure { .. } => "failure",
         LetterKind::Recovery { .. } => "recovery",
         LetterKind::Unknown { .. } => "unknown",
+        LetterKind::Rests { .. } => "vote-rests",
         LetterKind::Unsatisfiable { .. } => "unsatisfiable",
         LetterKind::Stale { .. } => "stale",
         LetterKind::Fresh { .. } => "fresh",

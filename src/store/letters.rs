@@ -27,9 +27,13 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
         LetterKind::Carried { commit, .. } => Some(Text(commit)),
         _ => None,
     };
+    let rests_until = match &letter.kind {
+        LetterKind::Rests { until, .. } => Some(Millis(*until)),
+        _ => None,
+    };
     let (kind, request, slot, run) = match &letter.kind {
         LetterKind::Approval { request, slot } => ("approval", Some(request), Some(slot), None),
-        LetterKind::Decided { request } => ("decided", Some(request), None, None),
+        LetterKind::Decided { request } | LetterKind::Rests { request, .. } => ("decided", Some(request), None, None),
         LetterKind::Unsatisfiable { request } => ("unsatisfiable", Some(request), None, None),
         LetterKind::Failure { run } => ("failure", None, None, Some(run)),
         LetterKind::Recovery { run } => ("recovery", None, None, Some(run)),
@@ -52,6 +56,7 @@ pub fn put(db: &Connection, letter: &Letter) -> rusqlite::Result<()> {
         ("message", &message),
         ("job", &job.map(Text)),
         ("carried", &carried),
+        ("rests_until", &rests_until),
         ("note", &letter.note),
         ("request", &request.map(|&id| Count(id))),
         ("slot", &slot),
@@ -82,7 +87,10 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
     // Whichever of the later columns is set has the last word.
     let topic: Option<String> = row.get("message")?;
     let topic = topic.map_or_else(|| row.get("topic"), |message| Ok(Some(message)))?;
-    let kind = if let Some(Text(commit)) = carried {
+    let rests_until: Option<Millis> = row.get("rests_until")?;
+    let kind = if let Some(Millis(until)) = rests_until {
+        LetterKind::Rests { request: request()?, until }
+    } else if let Some(Text(commit)) = carried {
         LetterKind::Carried { commit, run: run()? }
     } else {
         match topic.as_deref().map_or_else(|| row.get::<_, String>("kind"), |topic| Ok(topic.to_owned()))?.as_str() {

@@ -18,6 +18,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("0010_readers", include_str!("migrations/0010_readers.sql")),
     ("0011_signed_votes", include_str!("migrations/0011_signed_votes.sql")),
     ("0012_retention", include_str!("migrations/0012_retention.sql")),
+    ("0013_codes", include_str!("migrations/0013_codes.sql")),
 ];
 
 /// How many there are: the schema that this Shipbell knows.

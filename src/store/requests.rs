@@ -82,15 +82,16 @@ pub fn put(db: &Connection, request: &Request) -> rusqlite::Result<()> {
 
 /// Adds the votes that are new. One that is there must be the same: the table refuses an update.
 fn put_votes(db: &Connection, request: &Request) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO votes (request, person, place, verdict, at, reason, via, key, signature) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+    let sql = "INSERT INTO votes (request, person, place, verdict, at, reason, via, key, signature, coded) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
                ON CONFLICT (request, person) DO UPDATE SET verdict = excluded.verdict, place = excluded.place \
                WHERE verdict <> excluded.verdict OR place <> excluded.place OR at <> excluded.at";
     for (place, vote) in (0_u32..).zip(&request.votes) {
         let (at, verdict) = (Millis(vote.at), vote.verdict.word());
         let (key, signature) = vote.signed.as_ref().map(|signed| (&signed.key, &signed.signature)).unzip();
         let id = Count(request.id);
-        execute(db, sql, params![id, vote.by, place, verdict, at, vote.reason, vote.via, key, signature])?;
+        let values = params![id, vote.by, place, verdict, at, vote.reason, vote.via, key, signature, vote.coded];
+        execute(db, sql, values)?;
     }
     Ok(())
 }
@@ -134,6 +135,7 @@ fn whole(db: &Connection, mut request: Request) -> rusqlite::Result<Request> {
                 (Some(key), Some(signature)) => Some(Signed { key, signature }),
                 _ => None,
             },
+            coded: row.get("coded")?,
         })
     })?;
     request.slots = rows(db, "SELECT * FROM slots WHERE request = ? ORDER BY place", [Count(request.id)], |row| {

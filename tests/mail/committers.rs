@@ -36,6 +36,7 @@ async fn strangers_get_no_log_and_people_do() {
         login: None,
         roles: Vec::new(),
         ssh_keys: Vec::new(),
+        totp: None,
     };
     catalog.people.insert(web::person("chen"), chen);
     post.context.sources.catalog = std::sync::Arc::new(catalog);

@@ -42,6 +42,8 @@ pub struct Scene {
     pub ledger: BTreeMap<(String, Timestamp), LedgerRow>,
     pub started: Vec<RunRef>,
     pub orders: Vec<StartOrder>,
+    /// Requests of which the executor was told that they are over, and why.
+    pub withdrawn: Vec<(u64, String)>,
     /// What went by `[retention]`, in order.
     pub removed: Vec<(RunRef, Part)>,
     parents: BTreeMap<CommitId, Option<CommitId>>,
@@ -73,6 +75,7 @@ impl Scene {
             ledger: BTreeMap::new(),
             started: Vec::new(),
             orders: Vec::new(),
+            withdrawn: Vec::new(),
             removed: Vec::new(),
             parents: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -167,6 +170,7 @@ impl Scene {
                     let gone = parts.into_iter().map(|(run, part)| (run, part, Ok(1)));
                     next.push(Event::Removed { gone: gone.collect() });
                 }
+                Action::Withdraw { statement, why } => self.withdrawn.push((statement.request, why)),
                 Action::Stop { .. } | Action::Examine { .. } => {}
             }
         }
@@ -412,7 +416,8 @@ impl Scene {
         let person = (person != "root").then(|| person.parse().unwrap());
         let reason = if verdict == Verdict::Reject { "not on a Monday" } else { "" }.to_owned();
         let via = "mail".into();
-        self.turn(vec![Event::Voted(Ballot { run, request, person, verdict, reason, via, signed: None })]).remove(0)
+        self.turn(vec![Event::Voted(Ballot { run, request, person, verdict, reason, via, signed: None, coded: false })])
+            .remove(0)
     }
 
     pub fn approve(&mut self, person: &str, name: &str) -> Reply {

@@ -57,7 +57,8 @@ fn signs(scene: &mut Scene, person: &str, who: u8) -> Reply {
     let signed = Some(Signed { key: key(who), signature: "armored".into() });
     let (request, reason) = (scene.world.request_of(&run).map(|request| request.id), String::new());
     let (verdict, via) = (Verdict::Approve, "mail".into());
-    let ballot = Ballot { run, request, person: Some(person.parse().unwrap()), verdict, reason, via, signed };
+    let ballot =
+        Ballot { run, request, person: Some(person.parse().unwrap()), verdict, reason, via, signed, coded: false };
     scene.turn(vec![Event::Voted(ballot)]).remove(0)
 }
 
@@ -117,6 +118,92 @@ fn the_stronger_factor_holds_whoever_asks_for_it() {
     refused(scene.approve("dora", "production#1"), "takes signed votes");
     signs(&mut scene, "dora", 0);
     assert_eq!(scene.state("production#1"), "running");
+}
+
+/// dora's phone makes codes; eve has none.
+fn asked_for_codes(more: &str) -> Scene {
+    let people = "[person.dora]\nemail = \"dora@example.org\"\nroles = [\"release\"]\ntotp = \"totp-dora\"\n\
+                  [person.eve]\nemail = \"eve@example.org\"\nroles = [\"release\"]\n";
+    let jobs = format!("{}{more}", JOBS.replace("votes = 2, factor = \"sshsig\"", "factor = \"totp\""));
+    let mut scene = Scene::with_settings(people, &jobs);
+    scene.push("main");
+    scene.ok("test#1");
+    scene
+}
+
+/// As the shell puts it once the executor has taken her code.
+fn types(scene: &mut Scene, run: &str) -> Reply {
+    let run = scene.run(run).run.clone();
+    let (person, verdict) = (Some("dora".parse().unwrap()), Verdict::Approve);
+    let request = scene.world.request_of(&run).map(|request| request.id);
+    let (reason, via) = (String::new(), "mail".into());
+    let ballot = Ballot { run, request, person, verdict, reason, via, signed: None, coded: true };
+    scene.turn(vec![Event::Voted(ballot)]).remove(0)
+}
+
+#[test]
+fn a_word_does_not_count_where_codes_are_asked_for_nor_does_who_has_no_phone() {
+    let mut scene = asked_for_codes("");
+    refused(scene.approve("dora", "production#1"), "takes a code of your phone with each yes");
+    refused(scene.approve("eve", "production#1"), "has no totp");
+    let run = scene.run("production#1").run.clone();
+    let ballot = |person: &str, coded| Ballot {
+        run: run.clone(),
+        request: None,
+        person: Some(person.parse().unwrap()),
+        verdict: Verdict::Approve,
+        reason: String::new(),
+        via: "mail".into(),
+        signed: None,
+        coded,
+    };
+    // What is said before a code is spent.
+    let objection =
+        |scene: &Scene, ballot: &Ballot| shipbell::pipeline::requests::objection(&scene.world, scene.now, ballot);
+    assert_eq!(objection(&scene, &ballot("dora", true)), None);
+    refused(objection(&scene, &ballot("dora", false)).unwrap(), "takes a code");
+    refused(objection(&scene, &ballot("eve", true)).unwrap(), "has no totp");
+    types(&mut scene, "production#1");
+    assert_eq!(scene.state("production#1"), "running");
+    assert!(scene.withdrawn.is_empty(), "what started is used, not taken back");
+    refused(objection(&scene, &ballot("dora", true)).unwrap(), "does not wait");
+}
+
+#[test]
+fn the_executor_hears_of_every_request_that_ends_without_a_start() {
+    // Rejected.
+    let mut scene = asked_for_codes("");
+    scene.vote("dora", "production#1", Verdict::Reject);
+    assert_eq!(scene.withdrawn.len(), 1);
+    assert!(scene.withdrawn[0].1.starts_with("rejected by dora"), "{:?}", scene.withdrawn);
+    // Approved, and an older one gives way to a newer approved one; the newer one is cancelled.
+    let mut scene = asked_for_codes("window = \"Tue 09:00-17:00\"\n");
+    types(&mut scene, "production#1");
+    scene.push("main");
+    scene.ok("test#2");
+    types(&mut scene, "production#2");
+    assert_eq!(scene.state("production#1"), "skipped (superseded by app/production#2)");
+    let run = scene.run("production#2").run.clone();
+    scene.turn(vec![Event::CancelRequested { run, by: "anna".into() }]);
+    let told: Vec<u64> = scene.withdrawn.iter().map(|(request, _)| *request).collect();
+    assert_eq!(told, [1, 2], "{:?}", scene.withdrawn);
+    // Words are not judged by it, and it is not told of them.
+    let mut scene = Scene::of(&JOBS.replace("votes = 2, factor = \"sshsig\"", "votes = 1"));
+    scene.push("main");
+    scene.ok("test#1");
+    scene.vote("anna", "production#1", Verdict::Reject);
+    assert!(scene.withdrawn.is_empty());
+}
+
+#[test]
+fn too_many_wrong_answers_are_told_to_the_person_and_to_nobody_else() {
+    let mut scene = asked_for_codes("");
+    let until = shipbell::model::time::Seconds(900).after(scene.now);
+    let before = scene.letters.len();
+    scene.turn(vec![Event::VoteRests { request: 1, person: "dora".parse().unwrap(), until }]);
+    let new: Vec<_> = scene.letters.values().skip(before).collect();
+    assert_eq!(new.len(), 1);
+    assert_eq!((new[0].to.as_str(), &new[0].kind), ("dora@example.org", &LetterKind::Rests { request: 1, until }));
 }
 
 #[test]

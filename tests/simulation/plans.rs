@@ -141,6 +141,7 @@ impl Plan {
                 git: Vec::new(),
                 login: None,
                 ssh_keys: Vec::new(),
+                totp: None,
                 roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             };
             (name.parse().unwrap(), person)

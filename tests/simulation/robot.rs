@@ -223,6 +223,8 @@ impl Robot {
                         return Err(fault("authors are asked for once at a time", letter));
                     }
                 }
+                // Votes here are words, of which the executor judges none.
+                Action::Withdraw { .. } => {}
                 Action::Remove { parts } => {
                     self.removing.extend(parts.iter().cloned());
                 }

@@ -69,6 +69,7 @@ fn approved(request: &Request, robot: &Robot, by: &str) -> Request {
         reason: String::new(),
         via: "mail".into(),
         signed: None,
+        coded: false,
     };
     Request { state: RequestState::Approved { at, until }, votes: vec![vote], ..request.clone() }
 }

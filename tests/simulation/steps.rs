@@ -238,7 +238,7 @@ fn agree(robot: &mut Robot) {
     let ballot = |request: &Request, by: &str| {
         let (run, request, person) = (request.run.clone(), Some(request.id), Some(by.parse().unwrap()));
         let (verdict, reason, via) = (Verdict::Approve, String::new(), "mail".into());
-        Event::Voted(Ballot { run, request, person, verdict, reason, via, signed: None })
+        Event::Voted(Ballot { run, request, person, verdict, reason, via, signed: None, coded: false })
     };
     let ballots: Vec<Event> = open.flat_map(|request| ["ann", "bob", "joe"].map(|by| ballot(request, by))).collect();
     robot.inbox.extend(ballots);
@@ -329,7 +329,16 @@ fn vote(robot: &mut Robot, random: &mut Random) -> String {
     let person = random.pick(&["ann", "bob", "joe", "joe", "eve", "nobody"]).copied().unwrap();
     let person = if random.one_in(20) { None } else { Some(person.parse().unwrap()) };
     let verdict = if random.one_in(6) { Verdict::Reject } else { Verdict::Approve };
-    let ballot = Ballot { run, request, person, verdict, reason: "because".into(), via: "mail".into(), signed: None };
+    let ballot = Ballot {
+        run,
+        request,
+        person,
+        verdict,
+        reason: "because".into(),
+        via: "mail".into(),
+        signed: None,
+        coded: false,
+    };
     let what = format!("{ballot:?}");
     robot.inbox.push(Event::Voted(ballot));
     what

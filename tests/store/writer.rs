@@ -1,5 +1,8 @@
-//! Makes up changes: any kind at any time, but each as the core may write it (numbers count up,
-//! finished is final, votes are added).
+//! Makes up changes: any kind at any time, but each as the core may write it (numbers count up, finished is
+//! final, votes are added).
+
+#[path = "letters.rs"]
+mod letters;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +12,7 @@ use shipbell::model::environment::{Deployment, Environment, EnvironmentState};
 use shipbell::model::event::{Change, Failing, JournalLine, LastRan, Latest, Pulled, Standing};
 use shipbell::model::forge::{Delivery, Forge};
 use shipbell::model::job::Hash;
-use shipbell::model::letter::{Letter, LetterKind, LetterState};
+use shipbell::model::letter::Letter;
 use shipbell::model::name::{JobKey, PipelineName, RunRef};
 use shipbell::model::request::{Brief, Request, RequestState, Signed, Slot, Tuple, Verdict, Vote};
 use shipbell::model::run::{
@@ -51,8 +54,9 @@ pub fn finished(outcome: Outcome, at: Timestamp) -> RunState {
 }
 
 pub fn vote(by: &str) -> Vote {
-    let signed = (by != "ann").then(|| Signed { key: TEXT.into(), signature: TEXT.into() });
-    Vote { by: by.into(), verdict: Verdict::Approve, at: time(5), reason: TEXT.into(), via: TEXT.into(), signed }
+    let (signed, reason) = ((by != "ann").then(|| Signed { key: TEXT.into(), signature: TEXT.into() }), TEXT.into());
+    let coded = signed.is_none();
+    Vote { by: by.into(), verdict: Verdict::Approve, at: time(5), reason, via: TEXT.into(), signed, coded }
 }
 
 pub fn request(id: u64, run: &Run) -> Request {
@@ -458,43 +462,5 @@ impl Writer {
             carries: self.random.one_in(2).then(|| self.old_run()),
             latest: self.random.one_in(2).then_some(latest),
         })
-    }
-
-    fn letter(&mut self, world: &World) -> Change {
-        let old = self.letters.values().cloned().collect::<Vec<_>>();
-        let old = self.random.pick(&old).filter(|_| self.second.is_multiple_of(2)).cloned();
-        let mut letter = old.unwrap_or_else(|| Letter {
-            id: world.last_letter.max(self.letters.keys().last().copied().unwrap_or(0)) + 1,
-            kind: self.letter_kind(),
-            to: TEXT.into(),
-            note: self.random.one_in(2).then(|| TEXT.into()),
-            created_at: self.now(),
-            state: LetterState::Waiting { not_before: self.now(), last_error: None },
-            attempts: 0,
-        });
-        letter.attempts += 1;
-        letter.state = match self.random.below(4) {
-            0 => LetterState::Sent { at: self.now() },
-            1 => LetterState::Dead { at: self.now(), why: TEXT.into() },
-            _ => LetterState::Waiting { not_before: self.now(), last_error: Some(TEXT.into()) },
-        };
-        self.letters.insert(letter.id, letter.clone());
-        Change::LetterPut(letter)
-    }
-
-    fn letter_kind(&mut self) -> LetterKind {
-        let (request, run) = (self.random.below(9), self.old_run());
-        match self.random.below(10) {
-            0 => LetterKind::Approval { request, slot: "slot".into() },
-            1 => LetterKind::Decided { request },
-            2 => LetterKind::Failure { run },
-            3 => LetterKind::Recovery { run },
-            4 => LetterKind::Unknown { run },
-            5 => LetterKind::Stale { job: run.job },
-            6 => LetterKind::Fresh { run },
-            7 => LetterKind::Long { run },
-            8 => LetterKind::Carried { commit: self.commit(), run },
-            _ => LetterKind::Unsatisfiable { request },
-        }
     }
 }

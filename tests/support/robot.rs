@@ -153,6 +153,19 @@ impl Robot {
         Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
+    /// A command that reads these lines.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Said {
+        use std::process::Stdio;
+        let mut command = self.shipbell(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("shipbell can be started");
+        // One that asks for nothing may have gone.
+        let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
     /// A command that must succeed; what it printed.
     pub fn must(&self, arguments: &[&str]) -> String {
         let said = self.run(arguments);

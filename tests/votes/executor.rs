@@ -9,14 +9,15 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use shipbell::config::{self, Trust, layout::Layout};
-use shipbell::executor::Status;
 use shipbell::executor::wire::{self, ANSWER_MAX, Answer, QUESTION_MAX, Question, VERSION, Verb};
+use shipbell::executor::{Status, Taken};
 use shipbell::model::name::RunRef;
 use shipbell::model::request::{Signed, Tuple};
 use shipbell::model::statement::{Receipt, Receipts, Statement};
 use shipbell::model::ticket::StartOrder;
 use shipbell::model::time::{Seconds, Timestamp};
 use shipbell::sys::host;
+use shipbell::totp::{self, Seed};
 
 use super::order;
 use super::support::{signer, wait_for};
@@ -32,11 +33,21 @@ pub struct Executor {
     pub host: String,
     /// Of the policy.
     votes: usize,
+    factor: &'static str,
 }
 
 impl Executor {
     /// With a deployment that wants so many signed votes of those who release: anna and ben.
     pub fn new(votes: usize) -> Self {
+        Self::wanting(votes, "sshsig")
+    }
+
+    /// The same, and each vote comes with a code.
+    pub fn of_codes(votes: usize) -> Self {
+        Self::wanting(votes, "totp")
+    }
+
+    fn wanting(votes: usize, factor: &'static str) -> Self {
         let root = tempfile::tempdir().unwrap();
         // Another user's steps must be able to pass through, and write down that they ran.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -46,17 +57,47 @@ impl Executor {
         fs::set_permissions(root.path().join("deployed"), fs::Permissions::from_mode(0o666)).unwrap();
         for name in [ANNA, BEN, MAL] {
             signer::key(&root.path().join("keys"), name);
+            write_seed(root.path(), name, &seed(name).text(), 0o600);
         }
-        let log = fs::File::create(root.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shipbell"));
-        command.arg("--root").arg(root.path()).arg("executor").stderr(log);
         write_settings(root.path(), &["anna", "ben", "mal"]);
-        write_jobs(root.path(), votes, "");
-        let process = command.spawn().unwrap();
-        let executor = Self { root, process, host: host::hostname(), votes };
-        let answers = || executor.try_ask(Verb::List).ok();
-        wait_for("the executor answers", answers, || executor.said());
+        write_jobs(root.path(), votes, factor, "");
+        let process = started(root.path());
+        let executor = Self { root, process, host: host::hostname(), votes, factor };
+        executor.wait_until_it_answers();
         executor
+    }
+
+    fn wait_until_it_answers(&self) {
+        let answers = || self.try_ask(Verb::List).ok();
+        wait_for("the executor answers", answers, || self.said());
+    }
+
+    /// Killed, as by a power cut, and begun anew.
+    pub fn crash(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = started(self.root.path());
+        self.wait_until_it_answers();
+    }
+
+    /// The file of a person's seed.
+    pub fn seed(&self, who: &str, text: &str, mode: u32) {
+        write_seed(self.root.path(), who, text, mode);
+    }
+
+    /// What a person's phone shows, so many steps from now.
+    pub fn code(&self, who: &str, steps: i64) -> String {
+        let step = totp::step_at(Timestamp::now().as_second()).saturating_add_signed(steps);
+        seed(who).code(step).to_string()
+    }
+
+    /// A person types it, for what an order says that it is for.
+    pub fn types(&self, who: &str, order: &StartOrder, code: &str) -> Taken {
+        let statement = Box::new(order.receipts.as_ref().unwrap().statement.clone());
+        match self.ask(Verb::Code { statement, person: who.parse().unwrap(), code: code.into() }) {
+            Answer::Code { taken } => taken,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn path(&self, inner: &str) -> PathBuf {
@@ -82,7 +123,7 @@ impl Executor {
 
     /// The job file, with this among the job's keys.
     pub fn job_file(&self, more: &str) {
-        write_jobs(self.root.path(), self.votes, more);
+        write_jobs(self.root.path(), self.votes, self.factor, more);
     }
 
     pub fn pid(&self) -> u32 {
@@ -157,6 +198,13 @@ impl Executor {
         Receipt { person: who.parse().unwrap(), at: statement.asked_at, signed }
     }
 
+    /// Names of voters, and nothing that proves them.
+    pub fn name_as(&self, order: &mut StartOrder, who: &[&str]) {
+        let receipts = order.receipts.as_mut().unwrap();
+        let at = receipts.statement.asked_at;
+        receipts.votes = who.iter().map(|who| Receipt { person: who.parse().unwrap(), at, signed: None }).collect();
+    }
+
     pub fn sign_as(&self, order: &mut StartOrder, statement: Statement, who: &[&str]) {
         let votes = who.iter().map(|who| self.signed(who, &statement)).collect();
         order.receipts = Some(Box::new(Receipts { statement, votes }));
@@ -186,6 +234,25 @@ impl Executor {
     }
 }
 
+fn started(root: &Path) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(root.join("log")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shipbell"));
+    command.arg("--root").arg(root).arg("executor").stderr(log).spawn().unwrap()
+}
+
+/// Each person has one of their own.
+pub fn seed(who: &str) -> Seed {
+    let first = who.bytes().next().unwrap();
+    Seed::new([first; totp::SEED_BYTES])
+}
+
+fn write_seed(root: &Path, who: &str, text: &str, mode: u32) {
+    let path = root.join("etc/shipbell/secrets").join(format!("totp-{who}"));
+    write(&path, text);
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
 fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -199,16 +266,17 @@ fn write_settings(root: &Path, people: &[&str]) {
         let key = fs::read_to_string(root.join("keys").join(name).with_extension("pub")).unwrap();
         let key = key.trim();
         text += &format!("[person.{name}]\nemail = \"{name}@example.org\"\nroles = \"{role}\"\nssh-key = \"{key}\"\n");
+        text += &format!("totp = \"totp-{name}\"\n");
     }
     write(&root.join("etc/shipbell/shipbell.toml"), &text);
 }
 
-fn write_jobs(root: &Path, votes: usize, more: &str) {
+fn write_jobs(root: &Path, votes: usize, factor: &str, more: &str) {
     let marker = root.join("deployed");
     let text = format!(
         "[job.production]\nmanual = true\nenvironment = \"production\"\nparams = {{ TENANT = \"x\" }}\n{more}\n\
          steps = \"echo $TENANT >> {}\"\n[environment.production]\n\
-         approval = {{ by = \"@release\", votes = {votes}, factor = \"sshsig\" }}\n",
+         approval = {{ by = \"@release\", votes = {votes}, factor = \"{factor}\" }}\n",
         marker.display()
     );
     write(&root.join("etc/shipbell/jobs.d/app.toml"), &text);

@@ -121,6 +121,7 @@ pub fn vote(by: &str, verdict: Verdict, reason: &str) -> Vote {
         reason: reason.into(),
         via: "mail".into(),
         signed: None,
+        coded: false,
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) async fn by_the_reader(stage: &mut Stage, teller: &Teller, run: &RunR
         tokio::select! {
             line = keys.recv() => match line.as_deref().map(str::trim) {
                 Some("a") => {
-                    let order = VoteOrder { run: run.clone(), reason: String::new(), signature: None };
+                    let order = VoteOrder { run: run.clone(), reason: String::new(), signature: None, code: None };
                     let _: AnswerView = stage.client.post("/api/v1/approve", &order).await?;
                     return Ok(());
                 }

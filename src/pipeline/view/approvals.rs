@@ -1,5 +1,6 @@
 //! Requests for approval: who can decide what until when, and what was decided lately.
 
+use crate::model::job::Factor;
 use crate::model::request::{BREAK_GLASS, Request, RequestState};
 use crate::model::time::Timestamp;
 use crate::model::view::{ApprovalRow, ApprovalsView, SCHEMA, VoteView};
@@ -47,7 +48,8 @@ pub fn approval_row(world: &World, request: &Request, now: Timestamp) -> Approva
         reason,
         votes: request.votes.iter().map(vote).collect(),
         votes_needed: request.votes_needed,
-        signed: requests::wants_signatures(world, request),
+        signed: requests::factor(world, request) == Factor::Sshsig,
+        coded: requests::factor(world, request) == Factor::Totp,
         who_can: if request.is_open() { who_can(request) } else { Vec::new() },
         excluded: brief.excluded.iter().map(|(person, why)| (person.to_string(), why.clone())).collect(),
         live: brief.live.clone(),

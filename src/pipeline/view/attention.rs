@@ -7,6 +7,7 @@ use crate::model::catalog::{Pipeline, PipelineState};
 use crate::model::environment::EnvironmentState;
 use crate::model::event::Failing;
 use crate::model::glob::is_plain;
+use crate::model::job::Factor;
 use crate::model::letter::{Letter, LetterKind, LetterState};
 use crate::model::request::Request;
 use crate::model::time::Timestamp;
@@ -50,7 +51,7 @@ fn requests(world: &World, now: Timestamp) -> Vec<AttentionView> {
         let missing = u64::from(request.votes_needed).saturating_sub(request.approvals().count() as u64);
         let votes = if missing == 1 { "1 vote".to_owned() } else { format!("{missing} votes") };
         let who = who_can(request);
-        let sign = if crate::pipeline::requests::wants_signatures(world, request) { " --sign" } else { "" };
+        let sign = if crate::pipeline::requests::factor(world, request) == Factor::Sshsig { " --sign" } else { "" };
         let (text, command) = if who.is_empty() {
             let why: Vec<String> =
                 request.brief.excluded.iter().map(|(person, why)| format!("{person}: {why}")).collect();
@@ -203,6 +204,7 @@ fn letters(rows: &Rows) -> Vec<AttentionView> {
         let about = match &letter.kind {
             LetterKind::Approval { request, .. } => format!("the approval mail of request {request}"),
             LetterKind::Decided { request } => format!("what became of request {request}"),
+            LetterKind::Rests { request, .. } => format!("of wrong answers to request {request}"),
             LetterKind::Unsatisfiable { request } => format!("that nobody can approve request {request}"),
             LetterKind::Failure { run } | LetterKind::Unknown { run } => format!("the failure of {run}"),
             LetterKind::Recovery { run } => format!("the recovery of {run}"),

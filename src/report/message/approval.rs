@@ -29,6 +29,8 @@ pub struct Asked {
     pub login: bool,
     /// Where votes are signed.
     pub signing: Option<Signing>,
+    /// Each yes wants a code of their phone.
+    pub coded: bool,
 }
 
 /// What is signed, and with which keys.
@@ -72,7 +74,7 @@ pub fn ask(asked: &Asked, frame: &Frame) -> Mail {
     let doc = mind(doc, request, frame);
     let doc = checked(doc, asked, frame);
     let doc = back(doc, asked, frame);
-    let doc = sign(doc, asked, frame);
+    let doc = sign(doc, asked, frame).when(asked.coded, code);
     let doc = request.tuple.commit.iter().fold(doc, |doc, commit| doc.footer(commit.as_str()));
     let doc = doc.footer(format!(
         "{}  definition {}  request r-{}",
@@ -315,6 +317,13 @@ fn sign(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {
             format!("shipbell approve {run} --sign"),
         )
     })
+}
+
+fn code(doc: Doc) -> Doc {
+    doc.head("CODES").para(
+        "Your yes needs the six digits that your phone shows at that moment. They are asked for behind the link and \
+         by `shipbell approve`. Never send them to anybody.",
+    )
 }
 
 fn back(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {

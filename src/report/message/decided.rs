@@ -1,7 +1,8 @@
 //! What became of a request, and whether anything is left to do: the second, short mail of its thread, and
-//! the sentences of its page.
+//! the sentences of its page. And the warning that wrong answers were given as somebody's vote.
 
 use crate::model::request::{Request, RequestState, Verdict};
+use crate::model::time::Timestamp;
 use crate::model::window::Opening;
 use crate::report::message::approval::mail;
 use crate::report::message::{Doc, Frame, Mail, listed, what};
@@ -33,6 +34,24 @@ pub fn decided(request: &Request, opening: &Opening, frame: &Frame) -> Mail {
     };
     let doc = doc.footer(format!("{}  request r-{}", request.run, request.id));
     mail(request, format!("{}: {what} to {environment}", told.word), &doc)
+}
+
+/// To a person: answers were given as theirs, and were wrong too often.
+#[must_use]
+pub fn rests(request: &Request, until: Timestamp, frame: &Frame) -> Mail {
+    let environment = &request.tuple.environment;
+    let what = what(&request.run.job, request.tuple.commit.as_ref());
+    let until = when::exact(until, &frame.zone);
+    let doc = Doc::default()
+        .lead(format!("Too many wrong answers were given as your vote on {what} to {environment}. None was counted."))
+        .para(format!("Your vote rests until {until}. Others can vote."))
+        .para("If that was you: wait. Where codes are asked for, look whether your phone's clock is right.")
+        .para(
+            "If it was not you, somebody has your link, or acts in your name on the host. They lacked the word, the              code or the key. Tell whoever runs Shipbell.",
+        )
+        .link("The run:", &frame.page(&request.run))
+        .footer(format!("{}  request r-{}", request.run, request.id));
+    mail(request, format!("Wrong answers as your vote: {what} to {environment}"), &doc)
 }
 
 /// The sentences, also for the page.

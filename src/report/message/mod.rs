@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 pub use approval::{Asked, Checked, Signing, ask, unsatisfiable};
 pub use clock::{StaleFacts, fresh, long, stale};
-pub use decided::{Told, decided, told, voters};
+pub use decided::{Told, decided, rests, told, voters};
 pub use doc::Doc;
 pub use runs::{RunFacts, failure, outcome_word, recovery, unknown};
 
