@@ -153,6 +153,35 @@ async fn what_a_job_prints_stays_text_and_fits_a_page() {
     assert!(!first.body.contains("<b>quiet") && !first.body.contains("<i>dora"));
 }
 
+#[tokio::test]
+async fn lines_have_the_times_at_which_they_came_where_they_are_wanted() {
+    let house = House::new(JOBS, "2026-11-26T08:30:00Z").await;
+    let lines = ["<i>one</i>\n", "\x1b[31mtwo\x1b[0m\n", "\n", "past midnight\n"];
+    let at = |line: usize| lines[..line].iter().map(|line| line.len() as u64).sum::<u64>();
+    let ms = |time: &str| time.parse::<shipbell::model::time::Timestamp>().unwrap().as_millisecond();
+    {
+        let mut stage = house.stage.lock().unwrap();
+        stage.times = vec![(at(1), ms("2026-11-26T08:31:05Z")), (at(3), ms("2026-11-26T23:00:07Z"))];
+        stage.plays.insert("test".into(), (lines.concat().into_bytes(), Outcome::Succeeded));
+    }
+    house.push(web::commit(web::LIVE, "slow", "dora")).await;
+    let plain = house.get("/open-im/test/1/log").await;
+    assert!(
+        plain.body.contains("<a href=\"?times=1&amp;attempt=1\">with times</a>")
+            && !plain.body.contains("class=\"at\"")
+    );
+    let timed = house.get("/open-im/test/1/log?times=1&attempt=1").await;
+    let expected = [
+        "<pre class=\"log\" tabindex=\"0\"><span class=\"day\">Thu 26 Nov 2026</span>",
+        "<span class=\"at\"><i>09:30:00</i>&lt;i&gt;one&lt;/i&gt;</span>",
+        "<span class=\"at\"><i>09:31:05</i><b class=\"c1 thin\">two</b></span>",
+        "<span class=\"at\"><i>09:31:05</i></span>",
+        "<span class=\"day\">Fri 27 Nov 2026</span><span class=\"at\"><i>00:00:07</i>past midnight</span></pre>",
+    ];
+    assert!(timed.body.contains(&expected.concat()), "{}", timed.body);
+    assert!(timed.body.contains("times in Europe/Berlin · <a href=\"?attempt=1\">without times</a>"), "{}", timed.body);
+}
+
 async fn raw(house: &House, path: &str) -> Vec<u8> {
     let mut stream = tokio::net::TcpStream::connect(&house.address).await.unwrap();
     let text = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", house.address);

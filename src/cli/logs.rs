@@ -11,7 +11,7 @@ use crate::model::moment::{Toward, stretch};
 use crate::model::name::RunRef;
 use crate::model::run::Outcome;
 use crate::model::time::Timestamp;
-use crate::model::view::{LogChunk, LogTimesView, StepSpan};
+use crate::model::view::{LogChunk, LogTimesView, StepSpan, came};
 
 use crate::report::display;
 
@@ -246,9 +246,8 @@ impl<'a> Printer<'a> {
         let Some(times) = &self.times else { return self.shown(lines) };
         let (mut text, mut at) = (String::new(), self.at);
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            let known = times.partition_point(|(offset, _)| *offset <= at);
-            let came = known.checked_sub(1).and_then(|place| times.get(place));
-            let came = came.map(|(_, came)| came.to_zoned(self.screen.zone.clone()).strftime(TIME_FORM).to_string());
+            let came = came(times, at).map(|came| came.to_zoned(self.screen.zone.clone()));
+            let came = came.map(|came| came.strftime(TIME_FORM).to_string());
             text.push_str(&format!("{:<19}  {}", came.unwrap_or_default(), self.shown(line)));
             at = at.saturating_add(line.len() as u64);
         }

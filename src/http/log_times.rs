@@ -6,12 +6,13 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 
+use crate::model::name::RunRef;
 use crate::model::time::Timestamp;
 use crate::model::view::{LogTimesView, SCHEMA, StepSpan};
 
 use super::App;
 use super::api::{Answer, Asked, No, run_of};
-use super::views::{self, ViewError, read};
+use super::views::{self, ViewError};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -27,12 +28,14 @@ async fn times(State(app): State<App>, Path(id): Path<String>, query: Asked<Time
     let (name, Query(query)) = (run_of(&id)?, query?);
     let run = views::stored_run(&app, &name).await?;
     let attempt = query.attempt.unwrap_or(run.attempt);
-    let wanted = name.clone();
-    let known = read(&app, move |reader| Ok((reader.attempts(&wanted)?, reader.steps(&wanted, attempt)?)));
-    let (attempts, steps) = known.await?;
-    let index = app.log_times.clone();
-    let written = tokio::task::spawn_blocking(move || index(&name, attempt)).await;
-    let written = written.map_err(|error| No::internal(error.to_string()))?;
+    let view = tokio::task::spawn_blocking(move || known(&app, &name, attempt)).await;
+    Ok(Json(view.map_err(|error| No::internal(error.to_string()))??))
+}
+
+/// What is known of an attempt; it reads files and the database.
+pub(super) fn known(app: &App, run: &RunRef, attempt: u32) -> Result<LogTimesView, ViewError> {
+    let (attempts, steps) = (app.reader.attempts(run)?, app.reader.steps(run, attempt)?);
+    let written = (app.log_times)(run, attempt);
     let written = written.map_err(|error| ViewError::Other(format!("its times cannot be read: {error}")))?;
     let begun = attempts.iter().find(|one| one.attempt == attempt);
     let mut times: Vec<(u64, Timestamp)> =
@@ -47,5 +50,5 @@ async fn times(State(app): State<App>, Path(id): Path<String>, query: Asked<Time
         from: step.log_from,
         to: step.log_to,
     };
-    Ok(Json(LogTimesView { schema: SCHEMA, attempt, times, steps: steps.iter().map(span).collect() }))
+    Ok(LogTimesView { schema: SCHEMA, attempt, times, steps: steps.iter().map(span).collect() })
 }

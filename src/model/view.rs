@@ -20,7 +20,7 @@ use crate::model::run::{Artifact, Attempt, Cause, Outcome, StepEnd, UsualUsage};
 use crate::model::time::{Seconds, Timestamp};
 
 pub use doctor::{CheckView, DoctorView, Standing};
-pub use log_times::{LogTimesView, StepSpan};
+pub use log_times::{LogTimesView, StepSpan, came};
 pub use prune::{GoesRow, MirrorRow, PruneOrder, PruneView, RemovedView, StaysRow};
 pub use repos::{HookRow, RepoRow, RepoTestOrder, RepoTestView, ReposView, TrialState, TrialStep};
 pub use times::{

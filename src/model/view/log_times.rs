@@ -23,3 +23,10 @@ pub struct StepSpan {
     /// `None`: it goes on.
     pub to: Option<u64>,
 }
+
+/// When the byte at this offset came, by such a list; `None` before its first entry.
+#[must_use]
+pub fn came(times: &[(u64, Timestamp)], at: u64) -> Option<Timestamp> {
+    let known = times.partition_point(|(offset, _)| *offset <= at);
+    known.checked_sub(1).and_then(|place| times.get(place)).map(|(_, came)| *came)
+}
