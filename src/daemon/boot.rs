@@ -54,8 +54,7 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
 
     let (pages, control, address) = listen(&layout, &loaded.catalog.settings.listen).await?;
     reload::name_address(&mut loaded.catalog, &address);
-    let catalog = Arc::new(loaded.catalog);
-    world.scratch.catalog = catalog.clone();
+    world.scratch.catalog = Arc::new(loaded.catalog);
     let (stop, stopped) = watch::channel(false);
     let app = http::App {
         inbox: inbox.clone(),
@@ -65,7 +64,7 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
         log_times: log_times(&executor),
         take_code: take_code(&executor),
         credentials: Credentials::new(&layout.credentials()),
-        site: site(&catalog.settings, &address, &layout),
+        site: site(&world.scratch.catalog.settings, &address, &layout),
         sites: poller.sites().clone(),
     };
     serve(pages, control, app, stopped);
@@ -91,6 +90,7 @@ pub(super) async fn boot(mut options: Options) -> Result<Daemon, Failure> {
         address,
         stop,
         pruning: Arc::default(),
+        told: (String::new(), crate::clock::now()),
         backlog: Vec::new(),
         _lock: lock,
         _chores: chores,

@@ -32,6 +32,8 @@ use crate::web::Client;
 const BATCH: usize = 512;
 /// How long a failed commit waits before it is tried again.
 const COMMIT_AGAIN: Seconds = Seconds(1);
+/// Between two changes of what `systemctl status` shows.
+const STATUS_PAUSE: Seconds = Seconds(1);
 /// Bytes that a disk must have left to count as one that takes records again.
 const ROOM: u64 = 256 << 10;
 /// Sightings per ref that the poller compares with.
@@ -62,6 +64,8 @@ pub(super) struct Daemon {
     pub stop: watch::Sender<bool>,
     /// Held by a pass of `[retention]`.
     pub pruning: Arc<tokio::sync::Mutex<()>>,
+    /// What was said of our state last, and when the next may be said.
+    pub told: (String, Timestamp),
     /// Events whose turn could not be written.
     pub backlog: Vec<Event>,
     pub _lock: Lock,
@@ -160,7 +164,6 @@ impl Daemon {
             }
         }
         let again = (!self.records(now)).then(|| COMMIT_AGAIN.after(now));
-        let wake_at = wake_at.into_iter().chain(again).min();
         for (asker, reply) in askers.into_iter().zip(replies) {
             if let Some(asker) = asker {
                 let _ = asker.send(reply);
@@ -173,8 +176,7 @@ impl Daemon {
         if changes.iter().any(alters_targets) || events.iter().any(|event| matches!(event, Event::Reloaded { .. })) {
             self.publish_targets();
         }
-        self.status();
-        Ok(wake_at)
+        Ok(wake_at.into_iter().chain(again).chain(self.status(now)).min())
     }
 
     /// Whether the disk takes records, tried anew after it took none.
@@ -317,7 +319,9 @@ impl Daemon {
         &self.options.layout.state_dir
     }
 
-    fn status(&self) {
+    /// `systemctl status` shows it. Each change is work for PID 1 and for all who listen to it: so not at each
+    /// turn while much goes on; then the time to say it.
+    fn status(&mut self, now: Timestamp) -> Option<Timestamp> {
         let open = self.world.live.values().map(|live| live.requests.len()).sum::<usize>();
         let text = format!(
             "{} pipelines, {} running, {} waiting for approval{}",
@@ -326,7 +330,17 @@ impl Daemon {
             open,
             if self.broken > 0 { format!(", {} broken files", self.broken) } else { String::new() },
         );
+        let (told, next) = &self.told;
+        if *told == text {
+            return None;
+        }
+        // A clock that was set back does not make it wait for long.
+        if now < *next && *next <= STATUS_PAUSE.after(now) {
+            return Some(*next);
+        }
         self.tell_systemd(&[NotifyState::Status(&text)]);
+        self.told = (text, STATUS_PAUSE.after(now));
+        None
     }
 
     fn tell_systemd(&self, states: &[NotifyState<'_>]) {

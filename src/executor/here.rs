@@ -24,7 +24,8 @@ use crate::model::name::{PersonName, RunRef};
 use crate::model::retention::Part;
 use crate::model::statement::Statement;
 use crate::model::ticket::{Evidence, LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
-use crate::run::{logfile, user};
+use crate::run::logfile;
+use crate::run::user::{Doer, Users};
 use crate::sys::lock::Lock;
 use crate::sys::{files, host};
 
@@ -42,6 +43,7 @@ struct Inner {
     dirs: Dirs,
     launcher: Launcher,
     known: Mutex<Known>,
+    users: Users,
     /// One start at a time: looking whether an attempt is there and making it are two steps.
     starting: Mutex<()>,
     /// One code at a time: looking whether it is spent and spending it are two steps.
@@ -112,8 +114,9 @@ impl Here {
         files::keep_apart(&dirs.runs);
         (dirs.runs, dirs.homes) = (dirs.runs.canonicalize()?, dirs.homes.canonicalize()?);
         let launcher = launcher(&dirs)?;
-        let (known, starting, coding) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { dirs, launcher, known, starting, coding }) })
+        let (known, users) = (Mutex::default(), Users::default());
+        let (starting, coding) = (Mutex::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { dirs, launcher, known, users, starting, coding }) })
     }
 
     /// These definitions hold now. Each process learns them anew, from the job files or their last good
@@ -170,10 +173,12 @@ impl Here {
         self.inner.launcher.accepts(&definition, order).map_err(StartError::Refused)?;
         let init_config = order::init_config(&definition).map_err(StartError::Refused)?;
         let secrets = secrets::read(&self.inner.dirs.secrets, &definition).map_err(StartError::Refused)?;
+        let doer = self.inner.users.choose(&definition).ok();
         let ticket = Ticket {
             v: VERSION,
             order: order.clone(),
-            home: self.home_for(order, &definition)?,
+            home: self.home_for(order, &definition, doer.as_ref())?,
+            runs_as: doer.as_ref().and_then(Doer::runs_as),
             definition,
             init_config,
             unit: self.inner.launcher.unit(&order.run, order.attempt),
@@ -278,10 +283,10 @@ impl Here {
     }
 
     /// What a pull request leaves in its home nobody else is to find.
-    fn home_for(&self, order: &StartOrder, definition: &Definition) -> io::Result<PathBuf> {
+    fn home_for(&self, order: &StartOrder, definition: &Definition, doer: Option<&Doer>) -> io::Result<PathBuf> {
         match order.git_ref.as_ref().is_some_and(RefName::is_pull) {
             true => Ok(self.dir(&order.run, order.attempt).join(OUT).join("pull").join("home")),
-            false => self.home(definition),
+            false => self.home(definition, doer),
         }
     }
 
@@ -294,8 +299,8 @@ impl Here {
 
     /// Kept per pipeline and user, so that one user's tools never read what another one wrote. The
     /// supervisor makes it, in a directory that is there.
-    fn home(&self, definition: &Definition) -> io::Result<PathBuf> {
-        let user = user::choose(definition).map_or_else(|_| "unknown".to_owned(), |doer| doer.name);
+    fn home(&self, definition: &Definition, doer: Option<&Doer>) -> io::Result<PathBuf> {
+        let user = doer.map_or("unknown", |doer| doer.name.as_str());
         let of_pipeline = self.inner.dirs.homes.join(definition.key.pipeline.as_str());
         // Each user passes through to its own home and lists nothing.
         make_dir(&of_pipeline, 0o711)?;
@@ -358,6 +363,12 @@ impl Here {
         }
         self.inner.launcher.ack(&dir, run, attempt)?;
         logfile::compress(&dir)
+    }
+
+    /// Nothing is to be left of an attempt that is over but its directory.
+    pub(super) fn let_go(&self, run: &RunRef, attempt: u32) -> io::Result<()> {
+        self.ack(run, attempt)?;
+        self.inner.launcher.let_go(&self.dir(run, attempt), run, attempt)
     }
 }
 

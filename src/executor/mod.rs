@@ -34,8 +34,9 @@ use crate::model::job::{Definition, Hash};
 use crate::model::name::{PersonName, RunRef};
 use crate::model::retention::Part;
 use crate::model::statement::Statement;
-use crate::model::ticket::{FactLine, StartOrder, TICKET, Ticket};
+use crate::model::ticket::{CLAIMED, FactLine, LOCK, StartOrder, TICKET, Ticket};
 use crate::run::logfile;
+use crate::sys::lock::Lock;
 
 pub use crate::launch::Status;
 pub use codes::Taken;
@@ -79,6 +80,11 @@ impl From<Here> for Executor {
 
 fn dir_of(runs: &Path, run: &RunRef, attempt: u32) -> PathBuf {
     runs.join(run.id()).join(attempt.to_string())
+}
+
+/// Only ever a reason to look again later; every end is the executor's to judge.
+fn is_under_way(dir: &Path) -> bool {
+    dir.join(CLAIMED).exists() && Lock::is_held(&dir.join(LOCK)).unwrap_or(false)
 }
 
 impl Executor {
@@ -211,6 +217,8 @@ impl Executor {
     pub fn status(&self, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
         match &self.side {
             Side::Here(here) => here.status(run, attempt, boot_id),
+            // What anybody sees needs no question: whose supervisor holds its lock is not over.
+            Side::Apart(_) if is_under_way(&self.dir(run, attempt)) => Ok(Status::Running),
             Side::Apart(remote) => remote.status(run, attempt),
         }
     }

@@ -116,7 +116,7 @@ fn is_over(here: &Here, run: &RunRef, attempt: u32) -> io::Result<()> {
     }
     if !here.is_let_go(run, attempt)? {
         // Where the daemon ended before it could say that the result is recorded.
-        here.ack(run, attempt)?;
+        here.let_go(run, attempt)?;
         if !here.is_let_go(run, attempt)? {
             return busy("is being swept");
         }

@@ -108,6 +108,17 @@ impl Launcher {
         }
     }
 
+    /// The same, and nothing of it is left to go by itself.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    pub fn let_go(&self, dir: &Path, run: &RunRef, attempt: u32) -> io::Result<()> {
+        match self {
+            Self::Local(_) => run::sweep(dir),
+            Self::Systemd(systemd) => systemd.let_go(dir, run, attempt),
+        }
+    }
+
     /// Whether nothing is left of an attempt that is over but its directory, and there nothing of its steps.
     ///
     /// # Errors

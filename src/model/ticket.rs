@@ -79,6 +79,19 @@ pub struct Ticket {
     /// The unit that the attempt is carried out in; `None` where there are no units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// As whom the steps run, where the executor knows that and it is not the supervisor's own user: to ask
+    /// the host for each run costs more than the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_as: Option<RunsAs>,
+}
+
+/// A user of this host with all groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunsAs {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
 }
 
 /// One line of `events.jsonl`.

@@ -27,7 +27,15 @@ pub struct Log {
     recent: Vec<u8>,
     buffer: Vec<u8>,
     masked: Vec<u8>,
-    echo: bool,
+    /// What standard error is to hear as well, where it is.
+    echo: Option<Vec<u8>>,
+}
+
+/// Whoever goes says what it has to say.
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.say();
+    }
 }
 
 impl Log {
@@ -37,7 +45,7 @@ impl Log {
         let stream = Stream::begin(dir, limit)?;
         let (pipe, writer) = log_pipe()?;
         let (buffer, masked) = (vec![0; CHUNK], Vec::new());
-        Ok(Self { pipe, writer, masker, stream, printed: 0, recent: Vec::new(), buffer, masked, echo: false })
+        Ok(Self { pipe, writer, masker, stream, printed: 0, recent: Vec::new(), buffer, masked, echo: None })
     }
 
     /// What a step prints to.
@@ -74,9 +82,18 @@ impl Log {
         any
     }
 
+    /// What was noted goes to standard error, where that is wanted: in one piece, as each wakes its reader.
+    pub fn say(&mut self) {
+        if let Some(echo) = self.echo.as_mut().filter(|echo| !echo.is_empty()) {
+            // A closed standard error is no reason to end.
+            let _ = io::stderr().write_all(echo);
+            echo.clear();
+        }
+    }
+
     /// Whether its own lines go to standard error too.
     pub fn echo(&mut self, wanted: bool) {
-        self.echo = wanted;
+        self.echo = wanted.then(Vec::new);
     }
 
     /// The first bytes of the buffer, as they were printed.
@@ -108,8 +125,9 @@ impl Log {
         self.settle();
         let text = self.masker.clean(text).0;
         self.stream.line(&text);
-        if self.echo {
-            let _ = writeln!(io::stderr(), "{text}");
+        if let Some(echo) = &mut self.echo {
+            echo.extend_from_slice(text.as_bytes());
+            echo.push(b'\n');
         }
     }
 

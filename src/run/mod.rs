@@ -74,6 +74,8 @@ const BACKGROUND_GRACE: Duration = Duration::from_secs(2);
 const SWEEP: &str = "--sweep";
 /// A ticket is not larger.
 const TICKET_MAX: u64 = 16 << 20;
+/// Most are not larger than this.
+const TICKET_USUAL: usize = 16 << 10;
 
 /// `shipbell supervise ARGUMENTS`: the exit code.
 #[must_use]
@@ -205,7 +207,7 @@ fn read_ticket(dir: &Path) -> Result<Ticket, String> {
     let unread = |error: io::Error| format!("{TICKET} cannot be read: {error}");
     let dir = files::open_dir(dir).map_err(unread)?;
     let file = files::open_beneath(&dir, TICKET.as_ref(), false).map_err(unread)?;
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(TICKET_USUAL);
     file.take(TICKET_MAX).read_to_end(&mut text).map_err(unread)?;
     #[derive(serde::Deserialize)]
     struct Versioned {
@@ -235,7 +237,7 @@ fn lay_out(dir: PathBuf, ticket: Ticket, events: Events, signals: Signals, lock:
     if let Some(kept) = kept::place(&ticket) {
         places.work = kept;
     }
-    let (doer, refusal) = match user::choose(&ticket.definition) {
+    let (doer, refusal) = match user::of_ticket(&ticket) {
         Ok(doer) => (doer, None),
         Err(why) => (user::Doer { name: String::new(), identity: None, warning: None }, Some(why)),
     };

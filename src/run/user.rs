@@ -1,7 +1,12 @@
-//! As whom the steps of a job run. The executor asks here for the name that a kept HOME belongs to,
-//! the supervisor for the user it changes to; both must come to the same.
+//! As whom the steps of a job run. The executor looks it up, for the name that a kept HOME belongs to and
+//! for the ticket; a supervisor whose ticket says nothing of it looks itself. Both must come to the same.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::model::job::Definition;
+use crate::model::ticket::{RunsAs, Ticket};
 use crate::sys::host::{self, Account};
 use crate::sys::process::Identity;
 
@@ -16,6 +21,13 @@ pub struct Doer {
 }
 
 impl Doer {
+    /// What the ticket says of it.
+    #[must_use]
+    pub fn runs_as(&self) -> Option<RunsAs> {
+        let Identity { uid, gid, groups } = self.identity.clone()?;
+        Some(RunsAs { name: self.name.clone(), uid, gid, groups })
+    }
+
     /// Owner of what the steps may write.
     #[must_use]
     pub fn owner(&self) -> Option<(u32, u32)> {
@@ -27,6 +39,50 @@ impl Doer {
 pub const OF_JOBS: &str = "shipbell-job";
 /// The same, of those that deploy.
 const OF_DEPLOYMENTS: &str = "shipbell-deploy";
+
+/// How long an answer of the host holds. Groups may come from anywhere, and where systemd runs the host it
+/// is PID 1 that is asked for them.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// Answers of the host, for a moment.
+#[derive(Debug, Default)]
+pub struct Users(Mutex<BTreeMap<Wanted, (Instant, Doer)>>);
+
+/// The user that a job names, and whether it deploys.
+type Wanted = (Option<String>, bool);
+
+impl Users {
+    /// As [`choose`].
+    ///
+    /// # Errors
+    /// As [`choose`]; what is wrong is looked at anew each time.
+    pub fn choose(&self, definition: &Definition) -> Result<Doer, String> {
+        let key = (definition.user.clone(), definition.deploys());
+        // A map is whole after a panic as well.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (since, _)| since.elapsed() < FRESH);
+        if let Some((_, doer)) = known.get(&key) {
+            return Ok(doer.clone());
+        }
+        let doer = choose(definition)?;
+        known.insert(key, (Instant::now(), doer.clone()));
+        Ok(doer)
+    }
+}
+
+/// The user that the ticket names, else the one that the host does.
+///
+/// # Errors
+/// As [`choose`].
+pub fn of_ticket(ticket: &Ticket) -> Result<Doer, String> {
+    match ticket.runs_as.clone() {
+        // Only root can change to another user, and the executor is the same user as its supervisors.
+        Some(RunsAs { name, uid, gid, groups }) if host::effective_uid() == 0 => {
+            Ok(Doer { name, identity: Some(Identity { uid, gid, groups }), warning: None })
+        }
+        _ => choose(&ticket.definition),
+    }
+}
 
 /// The default of a job without `user`.
 #[must_use]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 pub use site::{DAEMON, Ending, Guarantees, Site};
 pub use standing::Controller;
 
+use super::files::read_kernel;
 use super::process::{Blow, Handle};
 
 /// How long a group of version 1 is given to freeze.
@@ -141,7 +142,7 @@ impl Cage {
         if let Some(state) = &state {
             let until = Instant::now() + FREEZE_PATIENCE;
             let _ = fs::write(state, "FROZEN");
-            while fs::read_to_string(state).is_ok_and(|text| text.trim() != "FROZEN") && Instant::now() < until {
+            while read_kernel(state).is_ok_and(|text| text.trim() != "FROZEN") && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -168,7 +169,7 @@ impl Cage {
     pub fn members(&self) -> Vec<i32> {
         let mut pids: Vec<i32> = Vec::new();
         for dir in self.dirs().flat_map(tree) {
-            let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            let text = read_kernel(&dir.join("cgroup.procs")).unwrap_or_default();
             pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
         }
         pids.sort_unstable();
@@ -179,9 +180,9 @@ impl Cage {
     /// Whether nothing in it is alive. A group that is gone had to be empty for that.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let unified = self.unified.as_ref().and_then(|dir| fs::read_to_string(dir.join("cgroup.events")).ok());
+        let unified = self.unified.as_ref().and_then(|dir| read_kernel(&dir.join("cgroup.events")).ok());
         let populated = unified.is_some_and(|text| number(&text, "populated") != Some(0));
-        let in_legacy = |dir: PathBuf| fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
+        let in_legacy = |dir: PathBuf| read_kernel(&dir.join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
         !populated && !self.legacy.iter().flat_map(|(_, dir)| tree(dir)).any(in_legacy)
     }
 
@@ -211,7 +212,7 @@ impl Cage {
     #[must_use]
     pub fn memory(&self) -> Option<u64> {
         let (unified, dir) = self.group(Controller::Memory)?;
-        let text = fs::read_to_string(dir.join("memory.stat")).ok()?;
+        let text = read_kernel(&dir.join("memory.stat")).ok()?;
         let words = if unified { ["anon", "shmem"] } else { ["total_rss", "total_shmem"] };
         Some(words.iter().filter_map(|word| number(&text, word)).sum())
     }
@@ -221,7 +222,7 @@ impl Cage {
     pub fn oom_kills(&self) -> u64 {
         let Some((unified, dir)) = self.group(Controller::Memory) else { return 0 };
         let file = if unified { "memory.events" } else { "memory.oom_control" };
-        let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
+        let text = read_kernel(&dir.join(file)).unwrap_or_default();
         number(&text, "oom_kill").unwrap_or(0)
     }
 

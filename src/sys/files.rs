@@ -14,8 +14,23 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 
+/// Longer ones are read in more pieces.
+const KERNEL_TEXT: usize = 16 << 10;
+
 fn how(flags: OFlag, resolve: ResolveFlag) -> OpenHow {
     OpenHow::new().flags(flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY).resolve(ResolveFlag::RESOLVE_BENEATH | resolve)
+}
+
+/// A text of /proc or of a control group, which the kernel makes as it is read: it has no length that could
+/// be asked for, and each read of a part makes all of it anew.
+///
+/// # Errors
+/// If it is not there, or no text.
+pub fn read_kernel(path: &Path) -> io::Result<String> {
+    use std::io::Read as _;
+    let mut text = Vec::with_capacity(KERNEL_TEXT);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut text)?;
+    String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// A directory itself.

@@ -35,7 +35,7 @@ fn ask_boot_id() -> io::Result<String> {
     if let Some(told) = std::env::var("SHIPBELL_BOOT_ID").ok().and_then(|text| as_uuid(&text)) {
         return Ok(told);
     }
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let text = super::files::read_kernel(Path::new("/proc/sys/kernel/random/boot_id"))?;
     Ok(text.trim().to_owned())
 }
 

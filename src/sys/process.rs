@@ -246,7 +246,7 @@ const SESSION: usize = 3;
 const START: usize = 19;
 
 fn stat_of<T: std::str::FromStr>(pid: i32, place: usize) -> Option<T> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = super::files::read_kernel(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(place)?.parse().ok()
 }
 

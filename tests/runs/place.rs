@@ -130,7 +130,8 @@ impl Place {
         std::fs::create_dir_all(&dir).unwrap();
         let definition = self.executor.definition(&order.definition).unwrap().as_ref().clone();
         let home = self.temp.path().join("homes/x");
-        let ticket = Ticket { v: 1, order: order.clone(), definition, home, init_config: None, unit: None };
+        let ticket =
+            Ticket { v: 1, order: order.clone(), definition, home, init_config: None, unit: None, runs_as: None };
         std::fs::write(dir.join("ticket.json"), serde_json::to_vec(&ticket).unwrap()).unwrap();
         dir
     }

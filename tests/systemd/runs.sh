@@ -21,7 +21,8 @@ for path in /var/lib/shipbell/db/shipbell.db /var/lib/shipbell/executor /etc/shi
   head -c 1 "$path" >/dev/null 2>&1 || ls "$path" >/dev/null 2>&1 && echo "reads $path"
 done
 for path in /var/lib/shipbell/runs /var/cache/shipbell/mirrors /var/cache/shipbell/homes; do
-  ls "$path" >/dev/null 2>&1 && echo "lists $path"
+  # Its own is no secret.
+  [ "$(ls "$path" 2>/dev/null | wc -l)" -gt 1 ] && echo "lists $path"
 done
 for path in /etc/shipbell /usr /var/cache/shipbell /run/shipbell ../ticket.json ../events.jsonl ../log; do
   touch "$path/x" 2>/dev/null && echo "writes into $path"
@@ -33,6 +34,7 @@ kill -0 "$(awk '/^PPid/ {print $2}' /proc/$PPID/status)" 2>/dev/null && echo "si
 echo "tried as $(id -un)"
 REACH
 chmod 755 /usr/local/bin/reach
+mkdir -p /var/lib/shipbell/runs/other.job.1 /var/cache/shipbell/mirrors/other /var/cache/shipbell/homes/other
 job_file app <<'JOBS'
 [repo]
 url = "/srv/app"

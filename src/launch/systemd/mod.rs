@@ -2,25 +2,34 @@
 //! sandbox of its own. Whether an attempt began is read from its directory, as everywhere; that nothing
 //! of it is left is what systemd adds. It never gives way to another launcher.
 
+/// Units that go by themselves, or do not.
+mod aftermath;
 /// Talking to systemd.
 mod bus;
 /// What the unit of an attempt is.
 pub mod unit;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::launch::{Status, evidence, local};
 use crate::model::name::RunRef;
 use crate::model::ticket::{CLAIMED, Evidence, LOCK, OUT, StartOrder, Ticket, WORK};
+use crate::sys::host;
 use crate::sys::lock::Lock;
 
 pub use unit::Places;
 
+use aftermath::Aftermath;
 use bus::{Bus, State};
+
+/// How long a unit may take until its supervisor has claimed, before systemd is asked what became of it.
+const BEGINNING: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,13 +37,22 @@ pub struct Systemd {
     binary: PathBuf,
     places: Arc<Places>,
     bus: Arc<Bus>,
+    aftermath: Arc<Aftermath>,
+    /// Units that systemd took from us, and when.
+    begun: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 impl Systemd {
     /// # Errors
     /// If the thread that talks to systemd cannot be made.
     pub fn new(binary: &Path, places: Places) -> io::Result<Self> {
-        Ok(Self { binary: binary.to_owned(), places: Arc::new(places), bus: Arc::new(Bus::new()?) })
+        let (places, bus) = (Arc::new(places), Arc::new(Bus::new()?));
+        Ok(Self { binary: binary.to_owned(), places, bus, aftermath: Arc::default(), begun: Arc::default() })
+    }
+
+    fn begun(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        // A map is whole after a panic as well.
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A mirror is shown to the run: so it must be one.
@@ -56,7 +74,13 @@ impl Systemd {
     pub fn launch(&self, dir: &Path, ticket: &Ticket, secrets: Option<&File>) -> io::Result<()> {
         let name = unit::name(&ticket.order.run, ticket.order.attempt);
         let properties = unit::of_attempt(ticket, dir, &self.binary, &self.places);
-        match self.bus.start(&name, &properties, secrets.map(AsFd::as_fd)) {
+        let started = self.bus.start(&name, &properties, secrets.map(AsFd::as_fd));
+        if started.is_ok() {
+            let mut begun = self.begun();
+            begun.retain(|_, since| since.elapsed() < BEGINNING);
+            begun.insert(name.clone(), Instant::now());
+        }
+        match started {
             // A question that was asked twice, as the connection broke over the answer.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && lives(&self.bus.state(&name)?) => Ok(()),
             other => other,
@@ -71,6 +95,9 @@ impl Systemd {
     pub fn status(&self, dir: &Path, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
         let name = unit::name(run, attempt);
         if !dir.join(CLAIMED).try_exists()? {
+            if self.begun().get(&name).is_some_and(|since| since.elapsed() < BEGINNING) {
+                return Ok(Status::Running);
+            }
             let state = self.bus.state(&name)?;
             if lives(&state) {
                 return Ok(Status::Running);
@@ -150,24 +177,34 @@ impl Systemd {
         Ok(!is_loaded(&self.bus.state(&unit::name(run, attempt))?))
     }
 
-    /// The result is recorded: the unit is forgotten. What the steps had was removed by the supervisor as it
-    /// went; where it did not live to, another unit does.
+    /// The result is recorded. A supervisor that said all of it, and has removed what its steps had, leaves a
+    /// unit that goes by itself: only if it is still there in a second is systemd asked.
     ///
     /// # Errors
     /// If systemd does not answer.
     pub fn ack(&self, dir: &Path, run: &RunRef, attempt: u32) -> io::Result<()> {
+        let boot_id = host::boot_id()?;
         let name = unit::name(run, attempt);
-        let state = self.bus.state(&name)?;
-        if state.active == "failed" {
-            self.bus.forget(&name)?;
-        } else if is_loaded(&state) {
-            self.bus.stop(&name)?;
+        if !matches!(evidence::of(dir, &boot_id), Ok(Evidence::Finished { empty: true, .. })) {
+            return self.let_go(dir, run, attempt);
         }
-        if lives(&state) {
-            return Ok(());
+        // It may just be removing them.
+        if has_leftovers(dir)? && !lives(&self.bus.state(&name)?) {
+            return self.let_go(dir, run, attempt);
         }
-        let left = |part: &str| dir.join(part).try_exists();
-        if left(WORK)? || left(OUT)? {
+        self.aftermath.expect_gone(&self.bus, name);
+        Ok(())
+    }
+
+    /// The unit is forgotten. What the steps had was removed by the supervisor as it went; where it did not
+    /// live to, another unit does.
+    ///
+    /// # Errors
+    /// If systemd does not answer.
+    pub fn let_go(&self, dir: &Path, run: &RunRef, attempt: u32) -> io::Result<()> {
+        let state = self.bus.state(&unit::name(run, attempt))?;
+        dismiss(&self.bus, &state)?;
+        if !lives(&state) && has_leftovers(dir)? {
             let (name, properties) = unit::of_sweep(run, attempt, dir, &self.binary);
             return match self.bus.start(&name, &properties, None) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -176,6 +213,20 @@ impl Systemd {
         }
         Ok(())
     }
+}
+
+/// Ends what lives of it; forgets how it failed.
+fn dismiss(bus: &Bus, state: &State) -> io::Result<()> {
+    match state.active.as_str() {
+        "failed" => bus.forget(&state.name),
+        _ if is_loaded(state) => bus.stop(&state.name),
+        _ => Ok(()),
+    }
+}
+
+/// Whether something is left of what the steps had.
+fn has_leftovers(dir: &Path) -> io::Result<bool> {
+    Ok(dir.join(WORK).try_exists()? || dir.join(OUT).try_exists()?)
 }
 
 fn is_loaded(state: &State) -> bool {

@@ -12,6 +12,7 @@ use nix::libc;
 
 use super::standing::{self, Controller};
 use super::{Cage, Limit, Limits};
+use crate::sys::files::read_kernel;
 use crate::sys::host::is_run_by_systemd;
 
 /// The leaf that a daemon moves into; see [`Site::settle`].
@@ -24,6 +25,8 @@ const CPU_PERIOD: u64 = 100_000;
 /// Where groups of our own are made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
+    /// The group of version 2 that this process was in when it asked.
+    own: Option<PathBuf>,
     pub(super) unified: Option<PathBuf>,
     pub(super) legacy: BTreeMap<Controller, PathBuf>,
     /// Groups made there have all controllers that they can have.
@@ -73,9 +76,10 @@ impl Site {
 
     fn ask() -> Self {
         let standing = standing::now();
-        let unified = standing.unified.and_then(|own| base_of(&own, is_run_by_systemd())).filter(|dir| is_ours(dir));
+        let own = standing.unified;
+        let unified = own.as_ref().and_then(|own| base_of(own, is_run_by_systemd())).filter(|dir| is_ours(dir));
         let legacy = standing.legacy.into_iter().filter(|(_, dir)| is_ours(dir)).collect();
-        Self { unified, legacy, is_ready: false }
+        Self { own, unified, legacy, is_ready: false }
     }
 
     /// The part that may make no group: a run is then ended as far as its descendants can be found.
@@ -89,8 +93,8 @@ impl Site {
     #[must_use]
     pub fn is_mine_alone(&self) -> bool {
         let Some(base) = self.unified.as_ref().filter(|base| base.join("cgroup.type").exists()) else { return false };
-        let members = fs::read_to_string(base.join("cgroup.procs")).unwrap_or_default();
-        standing::now().unified.as_ref() == Some(base) && members.trim() == std::process::id().to_string()
+        let members = read_kernel(&base.join("cgroup.procs")).unwrap_or_default();
+        self.own.as_ref() == Some(base) && members.trim() == std::process::id().to_string()
     }
 
     /// Whether our group is that of a service, which systemd must be able to start again in it.
@@ -108,9 +112,8 @@ impl Site {
     /// If the leaf cannot be made or entered; everything is as it was then.
     pub fn settle(&self, leaf: &str) -> io::Result<()> {
         let Some(base) = &self.unified else { return Ok(()) };
-        let own = standing::now().unified;
         // The root of the hierarchy may have both processes and limits.
-        let stands_there = own.as_ref() == Some(base) && base.join("cgroup.type").exists();
+        let stands_there = self.own.as_ref() == Some(base) && base.join("cgroup.type").exists();
         if !stands_there || missing(base).is_empty() {
             return Ok(());
         }
@@ -173,7 +176,7 @@ impl Site {
     pub fn of_units() -> Guarantees {
         let standing = standing::now();
         let own = standing.unified.as_deref().into_iter().flat_map(Path::ancestors);
-        let tops: Vec<String> = own.map_while(|dir| fs::read_to_string(dir.join("cgroup.controllers")).ok()).collect();
+        let tops: Vec<String> = own.map_while(|dir| read_kernel(&dir.join("cgroup.controllers")).ok()).collect();
         let top = tops.last().map(String::as_str).unwrap_or_default();
         let has = |controller: Controller| {
             top.split_ascii_whitespace().any(|word| word == controller.word())
@@ -238,7 +241,7 @@ fn is_ours(dir: &Path) -> bool {
 
 /// Controllers of version 2 that groups below `base` could have and do not.
 fn missing(base: &Path) -> Vec<&'static str> {
-    let words = |name: &str| fs::read_to_string(base.join(name)).unwrap_or_default();
+    let words = |name: &str| read_kernel(&base.join(name)).unwrap_or_default();
     let (there, on) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
     let has = |list: &str, wanted: &str| list.split_ascii_whitespace().any(|word| word == wanted);
     ["memory", "pids", "cpu"].into_iter().filter(|word| has(&there, word) && !has(&on, word)).collect()
@@ -248,7 +251,7 @@ fn missing(base: &Path) -> Vec<&'static str> {
 /// kernel would refuse memory, but take cpu and pids and then let nobody into groups below it.
 fn switch_on(base: &Path) {
     let is_root = !base.join("cgroup.type").exists();
-    if !is_root && fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|text| !text.is_empty()) {
+    if !is_root && read_kernel(&base.join("cgroup.procs")).is_ok_and(|text| !text.is_empty()) {
         return;
     }
     for word in missing(base) {
@@ -265,7 +268,7 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 
 /// Below a group of threads a group holds no processes; then it goes again.
 fn may_be_entered(dir: &Path) -> bool {
-    let kind = fs::read_to_string(dir.join("cgroup.type")).unwrap_or_default();
+    let kind = read_kernel(&dir.join("cgroup.type")).unwrap_or_default();
     let good = matches!(kind.trim(), "domain" | "domain threaded");
     if !good {
         let _ = fs::remove_dir(dir);

@@ -39,7 +39,7 @@ pub struct Standing {
 /// As it is now.
 #[must_use]
 pub fn now() -> Standing {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let read = |path: &str| crate::sys::files::read_kernel(Path::new(path)).unwrap_or_default();
     let is_group = |dir: &Path| dir.join("cgroup.procs").exists();
     of(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), is_group)
 }
