@@ -65,6 +65,14 @@ manual = true
 on-interrupted = "report"
 steps  = "setsid sh -c 'while :; do sleep 0.3; done' & sleep 600"
 JOBS
+job_file lasting <<'JOBS'
+[repo]
+url = "/srv/app"
+
+[job.test]
+workspace = "keep"
+steps     = "git status --short; git describe; tail -n 1 init_config.json; echo '{\"port\": 2}' > init_config.json; touch built; ln -sfn /etc .git/hooks"
+JOBS
 check "the daemon says that it is ready" systemctl start shipbell
 
 soon "the test of the first commit succeeds" outcome_is app/test#1 succeeded
@@ -73,6 +81,13 @@ equal "its init and its steps" "init as shipbell-job;v1;tried as shipbell-job;Ca
 soon "staging follows" outcome_is app/staging#1 succeeded
 equal "as another user, with the output of the test, and in a HOME of its own" "tried as shipbell-deploy;got v1;" \
   "$(said app/staging#1 | tr '\n' ';')"
+
+# A workspace that is kept, under the unit: the commit's files are the commit's again, the rest stays.
+soon "a run in a workspace that is kept succeeds" outcome_is lasting/test#1 succeeded
+check "it is started once more" shipbell run lasting/test
+soon "and succeeds" outcome_is lasting/test#2 succeeded
+equal "what was built is there, what was altered is not" 'v1;{"port": 1};?? built;v1;{"port": 1};' \
+  "$( (said lasting/test#1; said lasting/test#2) | tr '\n' ';')"
 
 # Who may command: root, and members of the group shipbell.
 useradd --no-create-home --groups shipbell anna
