@@ -2,6 +2,7 @@
 //! about them (deadlines, grace, order) stands in `run::process`.
 
 mod copy;
+mod loan;
 mod start;
 
 use std::io;

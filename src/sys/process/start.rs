@@ -13,14 +13,12 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::unistd::{Gid, Pid, Uid};
 
+use super::loan;
 use crate::sys::cgroup::Entrance;
 
 /// Added to how readily the kernel ends a process when memory is short everywhere: a step goes before
 /// the supervisor that has to tell of it.
 const GOES_FIRST: &[u8] = b"200";
-
-/// As the kernel has it; the library's own is too small a number for it.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Another user, for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,13 +77,34 @@ pub struct Ceilings {
 pub fn start(program: &Program) -> io::Result<i32> {
     let image = Image::of(program)?;
     let nothing = File::open("/dev/null")?;
+    if let Some(group) = &program.entrance.birthplace {
+        let birth = loan::lend(group, || number_of(&become_it(program, &image, &nothing, true)));
+        match birth {
+            Some(Ok(pid)) => return Ok(pid),
+            Some(Err(number)) => return Err(io::Error::from_raw_os_error(number)),
+            None => {}
+        }
+    }
+    copied(program, &image, &nothing)
+}
+
+fn number_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EINVAL)
+}
+
+/// As a copy of us, which enters the group by itself: on a kernel before 5.7, under a filter of system calls,
+/// or without any group.
+fn copied(program: &Program, image: &Image, nothing: &File) -> io::Result<i32> {
     let (mut told, tell) = io::pipe()?;
-    let (pid, inside) = fork_into(program.entrance.birthplace.as_ref())?;
+    // SAFETY: a process of one thread; the child makes system calls only until it calls exec.
+    let pid = match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => child.as_raw(),
+        nix::unistd::ForkResult::Child => 0,
+    };
     if pid == 0 {
         // From here to exec only system calls: nothing that allocates, locks or unwinds.
-        let error = become_it(program, &image, &nothing, inside);
-        let number = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
-        let _ = nix::unistd::write(&tell, &number);
+        let error = become_it(program, image, nothing, false);
+        let _ = nix::unistd::write(&tell, &number_of(&error).to_ne_bytes());
         // SAFETY: ends this copy of us without running what is registered for our own end.
         unsafe { libc::_exit(127) };
     }
@@ -154,32 +173,6 @@ impl CStrings {
         let texts: Vec<CString> = texts.map(|text| c_string(&text)).collect::<io::Result<_>>()?;
         let ends = [std::ptr::null()];
         Ok(Self { list: texts.iter().map(|text| text.as_ptr()).chain(ends).collect(), _texts: texts })
-    }
-}
-
-/// A child that is a copy of us (0 in the child), and whether it was born into the group.
-fn fork_into(birthplace: Option<&File>) -> io::Result<(i32, bool)> {
-    use std::os::fd::AsRawFd as _;
-    let born = birthplace.and_then(|group| {
-        let mut wish = libc::clone_args {
-            flags: CLONE_INTO_CGROUP,
-            exit_signal: u64::try_from(libc::SIGCHLD).ok()?,
-            cgroup: u64::try_from(group.as_raw_fd()).ok()?,
-            // SAFETY: a plain struct of numbers, of which none need to be anything but zero.
-            ..unsafe { std::mem::zeroed() }
-        };
-        // SAFETY: as fork, for a process of one thread: the child has its own copy of all memory.
-        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut wish, size_of::<libc::clone_args>()) };
-        i32::try_from(pid).ok().filter(|pid| *pid >= 0)
-    });
-    if let Some(pid) = born {
-        return Ok((pid, true));
-    }
-    // A kernel before 5.7, a filter of system calls, or no group at all: it enters by itself.
-    // SAFETY: a process of one thread; the child makes system calls only until it calls exec.
-    match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Parent { child } => Ok((child.as_raw(), false)),
-        nix::unistd::ForkResult::Child => Ok((0, false)),
     }
 }
 
