@@ -145,7 +145,7 @@ fn fault_2_the_executor_has_no_capability_believes_nobody_and_may_be_killed() {
 
 /// Fault 35 (a daemon that was taken over), with the executor in its own unit.
 #[test]
-fn signed_votes_are_verified_by_the_executor_and_root_alone_goes_without() {
+fn votes_are_verified_by_the_executor_and_root_alone_goes_without() {
     scenario("votes");
 }
 

@@ -100,19 +100,17 @@ fn keep(dir: &Path, path: &Path, seed: &Seed) -> Result<(), Failure> {
 /// For a phone that reads pictures, and for one whose owner types.
 fn shown(seed: &Seed, person: &PersonName, screen: &Screen) -> String {
     let uri = seed.uri(&format!("Shipbell {}", host::hostname()), person.as_str());
-    let mut text = String::new();
-    // Who passes it on wants one line.
-    if std::io::stdout().is_terminal() {
-        text.push_str(&format!(
-            "{person}'s phone reads this, in any app for codes (TOTP, six digits, 30 seconds):\n\n"
-        ));
-        text.push_str(&picture(&uri, screen.colour).unwrap_or_default());
-        let groups: Vec<String> =
-            seed.text().as_bytes().chunks(4).map(|group| String::from_utf8_lossy(group).into_owned()).collect();
-        text.push_str(&format!("\nOr type it there:  {}\n", groups.join(" ")));
-    }
-    text.push_str(&format!("{uri}\n"));
-    text
+    // Who passes it on wants one line, and so does a name that is too long for a picture.
+    let picture = std::io::stdout().is_terminal().then(|| picture(&uri, screen.colour)).flatten();
+    let Some(picture) = picture else { return format!("{uri}\n") };
+    let text = seed.text();
+    let groups: Vec<String> =
+        text.as_bytes().chunks(4).map(|four| String::from_utf8_lossy(four).into_owned()).collect();
+    format!(
+        "{person}'s phone reads this, in any app for codes (TOTP, six digits, 30 seconds):\n\n{picture}\n\
+         Or type it there:  {}\n",
+        groups.join(" ")
+    )
 }
 
 /// Two rows of cells in one line of text, dark on light: in colours where there are any, else as a terminal

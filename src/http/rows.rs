@@ -9,7 +9,8 @@ use crate::store::{Reader, RunFilter, StoreError};
 /// # Errors
 /// If the database cannot be read.
 pub fn read(reader: &Reader, wanted: &Wanted, now: Timestamp) -> Result<Rows, StoreError> {
-    let mut rows = Rows { undelivered: reader.undelivered(now)?, ..Rows::default() };
+    let (undelivered, unrecorded) = (reader.undelivered(now)?, !reader.is_recording());
+    let mut rows = Rows { undelivered, unrecorded, ..Rows::default() };
     for job in &wanted.jobs {
         let filter = RunFilter { job: Some(job.clone()), finished_only: true, limit: RECENT, ..RunFilter::default() };
         rows.recent.insert(job.clone(), reader.runs(&filter)?);

@@ -41,6 +41,8 @@ pub const RECENT: usize = 20;
 /// What the World has no more and the store knows.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
+    /// The disk did not take the last records.
+    pub unrecorded: bool,
     /// Finished runs of every job, newest first, at most [`RECENT`].
     pub recent: BTreeMap<JobKey, Vec<Run>>,
     /// The finished runs that [`Wanted`] named.

@@ -1,5 +1,6 @@
 //! `events.jsonl`: what the supervisor states, one line a fact, in order, each written whole or not at
-//! all. While the disk is full the facts wait in memory; none is lost as long as the supervisor lives.
+//! all. Where they must outlast a power cut there is room for them from the beginning, so that a full disk
+//! takes them too; else, and beyond that room, they wait in memory, and none is lost as long as the supervisor lives.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,9 +10,12 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::model::ticket::{EVENTS, Fact, FactLine};
+use crate::sys::files;
 
 /// How long a fault other than a full disk is borne before the supervisor gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Set aside ahead of what is written: the facts of a run with some outputs.
+const ROOM: u64 = 16 << 10;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -23,16 +27,21 @@ pub struct Events {
     version: u32,
     /// Length of the whole lines in it.
     length: u64,
+    /// Up to where there is room for certain; `None`: nothing is set aside.
+    room: Option<u64>,
     waiting: VecDeque<(Vec<u8>, bool)>,
 }
 
 impl Events {
+    /// `lasting`: room is set aside, which takes the disk as long as a short job.
+    ///
     /// # Errors
     /// If the file is there already or cannot be made.
-    pub fn begin(dir: &Path, version: u32) -> io::Result<Self> {
+    pub fn begin(dir: &Path, version: u32, lasting: bool) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let file = File::options().append(true).create_new(true).mode(0o640).open(dir.join(EVENTS))?;
-        Ok(Self { file, version, length: 0, waiting: VecDeque::new() })
+        let room = (lasting && files::set_room_aside(&file, 0, ROOM).is_ok()).then_some(ROOM);
+        Ok(Self { file, version, length: 0, room, waiting: VecDeque::new() })
     }
 
     /// States it now. `last`: it is on disk before anything else happens (as far as the disk takes it).
@@ -56,19 +65,36 @@ impl Events {
     /// What the disk said; what was not written waits on.
     pub fn retry(&mut self) -> io::Result<()> {
         while let Some((line, lasting)) = self.waiting.front() {
+            let end = self.length.saturating_add(u64::try_from(line.len()).unwrap_or_default());
+            // What goes beyond is not begun before there is room: half of it would have to be cut off again, and
+            // the room that is left with it.
+            if let Some(room) = self.room.filter(|room| end > *room) {
+                files::set_room_aside(&self.file, room, end - room + ROOM)?;
+                self.room = Some(end + ROOM);
+            }
             let written = self.file.write_all(line).and_then(|()| match lasting {
                 true => self.file.sync_data(),
                 false => Ok(()),
             });
             if let Err(error) = written {
-                // Half a line would spoil the next one.
+                // Half a line would spoil the next one. The room behind goes with it, and is asked for anew.
                 self.file.set_len(self.length)?;
+                let again = |room: &u64| files::set_room_aside(&self.file, self.length, room - self.length).is_ok();
+                self.room = self.room.filter(again);
                 return Err(error);
             }
-            self.length = self.length.saturating_add(u64::try_from(line.len()).unwrap_or_default());
+            self.length = end;
             self.waiting.pop_front();
         }
         Ok(())
+    }
+
+    /// The last fact is written: what was set aside and not needed is given back.
+    pub fn end(&mut self) {
+        if self.room.take().is_some() && !self.waits() {
+            // It is no loss but of some room.
+            let _ = self.file.set_len(self.length);
+        }
     }
 
     /// Returns when everything is written: a full disk is waited for without end.
@@ -97,7 +123,7 @@ mod tests {
     #[test]
     fn facts_are_lines_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let mut events = Events::begin(dir.path(), VERSION).unwrap();
+        let mut events = Events::begin(dir.path(), VERSION, true).unwrap();
         events.state(Fact::Value { key: "K".into(), value: "a\nb".into() }, false);
         events.state(Fact::Empty, true);
         events.settle().unwrap();
@@ -105,6 +131,9 @@ mod tests {
         let lines: Vec<FactLine> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0].fact, Fact::Value { key: "K".into(), value: "a\nb".into() });
         assert_eq!(lines[1].fact, Fact::Empty);
-        assert!(Events::begin(dir.path(), VERSION).is_err(), "never over an older one");
+        events.end();
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(dir.path().join(EVENTS)).unwrap());
+        assert!(blocks * 512 < ROOM, "{blocks} blocks are held by {} bytes", text.len());
+        assert!(Events::begin(dir.path(), VERSION, false).is_err(), "never over an older one");
     }
 }

@@ -177,7 +177,7 @@ fn attempt(dir: &Path) -> io::Result<u8> {
         return Ok(CLAIMED_BY_ANOTHER);
     }
     // Facts are said in the version of whoever asked: that one has to understand them.
-    let mut events = Events::begin(&dir, ticket.as_ref().map_or(VERSION, |ticket| ticket.v))?;
+    let mut events = Events::begin(&dir, ticket.as_ref().map_or(VERSION, |ticket| ticket.v), lasting)?;
     // That it began is what `claimed` says.
     events.state(Fact::Started { boot_id, pid }, false);
     match ticket {
@@ -327,7 +327,9 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
         bench.log.sync();
     }
     bench.events.state(Fact::Empty, lasting);
-    bench.events.settle()
+    bench.events.settle()?;
+    bench.events.end();
+    Ok(())
 }
 
 /// Secrets that were printed are said, and fail the run where the job wants that.

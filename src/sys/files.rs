@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, OpenHow, ResolveFlag, fallocate, openat, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 
@@ -250,6 +250,17 @@ fn kind_of(dir: &File, path: &Path) -> io::Result<Kind> {
 /// If the disk does not take it.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Sets room aside behind `from` for what will be written there, without making the file longer: it is then
+/// written though the disk is full. [`File::set_len`] gives back what was not needed.
+///
+/// # Errors
+/// If there is no such room; [`io::ErrorKind::Unsupported`] where this kind of disk cannot do it.
+pub fn set_room_aside(file: &File, from: u64, bytes: u64) -> io::Result<()> {
+    let (from, bytes) = (i64::try_from(from), i64::try_from(bytes));
+    let (Ok(from), Ok(bytes)) = (from, bytes) else { return Err(io::ErrorKind::FileTooLarge.into()) };
+    Ok(fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, bytes)?)
 }
 
 /// Writes a file whole or not at all, and lastingly.

@@ -47,6 +47,8 @@ fn fault_14_a_vote_on_a_full_disk_is_none_and_the_same_daemon_takes_it_later() {
     assert_eq!(count(&robot, "witness", "production"), 0);
     let (status, body) = robot.get("/healthz");
     assert!(status == 503 && body.starts_with("degraded: the disk takes no records"), "{status} {body}");
+    let status = robot.run(&["status"]).out;
+    assert!(status.contains("it takes no records: nothing new starts"), "{status}");
     assert!(robot.must(&["approvals"]).contains("0 of 1"), "no half of it is there");
     drop(file);
     std::fs::remove_file(filler).unwrap();

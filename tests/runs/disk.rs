@@ -29,6 +29,27 @@ fn fault_40_a_full_disk_delays_the_result_and_loses_no_fact() {
     assert!(read("events.jsonl").contains("\"succeeded\""), "{}", read("log"));
 }
 
+/// Fault 40, of a run that is not done anew after a power cut: there is room for its end from the beginning, so it is
+/// on disk while that is full, and waits for nobody.
+#[test]
+fn fault_40_what_must_outlast_a_power_cut_is_recorded_on_a_full_disk() {
+    let place = Place::new();
+    for (on_interrupted, recorded) in [(OnInterrupted::Report, true), (OnInterrupted::Retry, false)] {
+        // More than the page that its first facts are in.
+        let mut job = job(&["printf 'A=%s\\n' $(head -c 6000 /dev/zero | tr '\\0' x) >> $SHIPBELL_OUTPUT
+            head -c 9000000 /dev/zero > fill || true"]);
+        job.on_interrupted = on_interrupted;
+        let beside = "i=0; while ! grep -q '\"finished\"' events.jsonl 2>/dev/null && [ $i -lt 15 ]; do
+            sleep 0.1; i=$((i+1)); done
+            head -c 9000 /dev/zero 2>\"$2/full\" >probe || true; cp events.jsonl \"$2/early\"; rm work/fill";
+        let saved = place.on_a_small_disk(&job, "", beside);
+        let read = |name: &str| std::fs::read_to_string(saved.path().join(name)).unwrap();
+        assert!(read("full").contains("No space left"), "the disk was not full: {}", read("full"));
+        assert_eq!(read("early").contains("\"succeeded\""), recorded, "{on_interrupted:?}: {}", read("early"));
+        assert!(read("events.jsonl").contains("\"empty\""), "{}", read("log"));
+    }
+}
+
 /// A supervisor under strace(1), which does this to its syncs.
 fn traced(dir: &std::path::Path, inject: &str) -> std::process::Child {
     let mut command = Command::new("strace");

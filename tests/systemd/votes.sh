@@ -1,5 +1,5 @@
-# Signed votes under the units: a person signs on the host, the executor (root without a capability, without network)
-# verifies that itself, and refuses the daemon's user whatever it asks for.
+# Votes under the units: a person signs on the host, or types a code; the executor (root without a capability, without
+# network) verifies that itself, and refuses the daemon's user whatever it asks for.
 . "$(dirname "$0")/lib.sh"
 install_shipbell
 export HOME=/root
@@ -72,3 +72,39 @@ shipbell show app/production#2 | grep -q 'root break-glass' || fail "it is shown
 echo "ok: it is shown as what it is"
 mail_says() { grep -rlq 'WITHOUT APPROVAL' /var/lib/shipbell/db/mail; }
 soon "those who were asked have mail" mail_says
+
+# Codes: the seed is root's, the executor reads it, and the daemon's user can neither read it nor do without a code.
+check "root gives anna a seed" sh -c 'shipbell totp anna </dev/null >/run/seed'
+equal "it is root's alone" "600 root" "$(stat -c '%a %U' /etc/shipbell/secrets/totp-anna)"
+sed -i 's/^login = "anna"/&\ntotp = "totp-anna"/' /etc/shipbell/shipbell.toml
+job_file codes <<'JOBS'
+[job.production]
+manual = true
+environment = "production"
+steps = "echo line deployed"
+
+[environment.production]
+approval = { by = "anna", factor = "totp" }
+JOBS
+check "both are read" shipbell reload
+code() { perl -MDigest::SHA=hmac_sha1 -e 'my ($seed, $bits) = ($ARGV[0], ""); my %v; @v{"A".."Z", 2..7} = 0..31;
+  $bits .= sprintf "%05b", $v{$_} for split //, $seed; my $h = hmac_sha1(pack("NN", 0, int(time / 30)), pack("B*", $bits));
+  printf "%06d\n", (unpack("N", substr $h, ord(substr $h, 19) & 15, 4) & 0x7fffffff) % 1000000' "$(cat /etc/shipbell/secrets/totp-anna)"; }
+as_shipbell() { setpriv --reuid=shipbell --regid=shipbell --init-groups "$@"; }
+as_shipbell cat /etc/shipbell/secrets/totp-anna 2>/dev/null && fail "the daemon's user reads the seed"
+shipbell doctor >/run/doctor
+grep -q 'each vote needs a code' /run/doctor || fail "doctor: $(cat /run/doctor)"
+check "a deployment is asked for" shipbell run codes/production
+soon "it waits for a code" sh -c "shipbell show codes/production#1 | grep -q 'approval, 0 of 1'"
+echo 000000 | as_anna shipbell approve codes/production#1 -m yes 2>/run/refused && fail "any code is taken"
+grep -q "compare your phone's clock" /run/refused || fail "she is told: $(cat /run/refused)"
+code >/run/code
+check "anna types her code" as_anna shipbell approve codes/production#1 -m yes </run/code
+soon "and it goes" outcome_is codes/production#1 succeeded
+check "another deployment is asked for" shipbell run codes/production
+as_anna shipbell approve codes/production#2 -m yes </run/code 2>/run/refused && fail "a code is taken twice"
+grep -q 'used already' /run/refused || fail "she is told: $(cat /run/refused)"
+echo "ok: the same code says yes to nothing else"
+ticket=/var/lib/shipbell/runs/codes.production.1/1/ticket.json
+refused '$o->{run} = "codes/production#2"; $o->{receipts}{statement}{run} = $o->{run}' '0 of 1 votes' "a vote without a code"
+soon "the executor wrote her yes down" told 'anna says yes to codes/production#1'

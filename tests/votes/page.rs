@@ -58,7 +58,7 @@ impl Office {
         };
         let sent = || self.robot.mails().into_iter().find(asks);
         let mail = super::support::wait_for("a mail that asks", sent, || self.robot.said_by_daemon());
-        assert!(mail.text.contains("six digits that your phone shows"), "{}", mail.text);
+        assert!(mail.text.contains("Each yes needs the code"), "{}", mail.text);
         mail.text.split_whitespace().find(|word| word.contains("/a/")).expect("a link").to_owned()
     }
 

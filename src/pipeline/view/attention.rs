@@ -25,7 +25,7 @@ pub(super) fn attention(world: &World, rows: &Rows, now: Timestamp) -> Vec<Atten
     found.extend(files(world));
     found.extend(sources(world));
     found.extend(letters(rows));
-    found.extend(disk(world));
+    found.extend(disk(world, rows));
     found
 }
 
@@ -230,7 +230,11 @@ fn letters(rows: &Rows) -> Vec<AttentionView> {
     rows.undelivered.iter().filter_map(say).collect()
 }
 
-fn disk(world: &World) -> Option<AttentionView> {
+fn disk(world: &World, rows: &Rows) -> Option<AttentionView> {
+    if rows.unrecorded {
+        let text = "it takes no records: nothing new starts, and what ended or was decided since waits for room";
+        return Some(one(AttentionKind::Disk, &"disk", text.to_owned()));
+    }
     let floor = world.scratch.catalog.settings.disk_floor;
     let free = world.scratch.disk_free.filter(|free| *free < floor)?;
     let text = format!("{} MB free, [limits] disk-floor is {} MB: new runs wait", free >> 20, floor >> 20);

@@ -69,12 +69,13 @@ pub fn ask(asked: &Asked, frame: &Frame) -> Mail {
         .lead(format!("{what} {}. May it go to {environment}?", passed(&asked.checked)))
         .para(timing(asked, frame))
         .link("Look and decide (opening it decides nothing):", &asked.link)
-        .para(who(asked));
+        .para(who(asked))
+        .when(asked.coded, |doc| doc.para("Each yes needs the code that your phone shows at that moment."));
     let doc = contents(doc, request, frame);
     let doc = mind(doc, request, frame);
     let doc = checked(doc, asked, frame);
     let doc = back(doc, asked, frame);
-    let doc = sign(doc, asked, frame).when(asked.coded, code);
+    let doc = sign(doc, asked, frame);
     let doc = request.tuple.commit.iter().fold(doc, |doc, commit| doc.footer(commit.as_str()));
     let doc = doc.footer(format!(
         "{}  definition {}  request r-{}",
@@ -317,13 +318,6 @@ fn sign(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {
             format!("shipbell approve {run} --sign"),
         )
     })
-}
-
-fn code(doc: Doc) -> Doc {
-    doc.head("CODES").para(
-        "Your yes needs the six digits that your phone shows at that moment. They are asked for behind the link and \
-         by `shipbell approve`. Never send them to anybody.",
-    )
 }
 
 fn back(doc: Doc, asked: &Asked, frame: &Frame) -> Doc {
