@@ -270,6 +270,9 @@ async fn five_wrong_words_rest_the_link() {
     }
     assert_eq!(anna.vote(&house, "production", "approve", "").await.status, 429);
     assert!(house.request(2).votes.is_empty());
+    let told = house.reader().journal(None, 10_000).unwrap();
+    let told: Vec<_> = told.iter().filter(|line| line.verb == "wrong answers").collect();
+    assert!(told.len() == 1 && told[0].detail.contains("anna's vote rests until"), "once: {told:?}");
     assert_eq!(ben.vote(&house, "production", "approve", "").await.status, 200, "the others go on");
 }
 

@@ -80,7 +80,7 @@ struct Given {
     /// Of the text that it is a yes to.
     statement: Hash,
     run: RunRef,
-    step: u64,
+    steps: Vec<u64>,
     /// Tells seeds apart, and nothing of them: who has a new one has not said it.
     seed: Hash,
     at: Timestamp,
@@ -124,15 +124,16 @@ impl Codes<'_> {
         }
         let step = step_at(now.as_second());
         let hits = seed.steps_of(code, step.saturating_sub(WINDOW)..=step + WINDOW);
-        let taken = match hits.iter().find(|hit| !book.spent.contains(hit)) {
-            Some(&hit) => book.accept(yes, hit, mark(&seed), now),
-            None if hits.is_empty() => {
+        // Two steps may have the same code: then it is good for both of them together, once.
+        let taken = match hits.iter().any(|hit| book.spent.contains(hit)) {
+            true if book.has(&hits, yes, &mark(&seed)) => return Ok(Taken::Good),
+            true => return refused("this code was used already: wait for the next one, half a minute".into()),
+            false if hits.is_empty() => {
                 let before = step.saturating_sub(WINDOW + LATE_MAX)..step.saturating_sub(WINDOW);
                 let late = seed.steps_of(code, before).last().map(|hit| Seconds((step - hit) * STEP));
                 book.miss(late, now)
             }
-            None if book.has(&hits, yes, &mark(&seed)) => return Ok(Taken::Good),
-            None => return refused("this code was used already: wait for the next one, half a minute".into()),
+            false => book.accept(yes, &hits, mark(&seed), now),
         };
         spent::write(&file(self.own, who.0), &book)?;
         Ok(taken)
@@ -179,14 +180,14 @@ impl Codes<'_> {
 }
 
 impl Book {
-    fn accept(&mut self, yes: &Yes<'_>, step: u64, seed: Hash, now: Timestamp) -> Taken {
+    fn accept(&mut self, yes: &Yes<'_>, steps: &[u64], seed: Hash, now: Timestamp) -> Taken {
         self.v = 1;
-        self.spent.push(step);
+        self.spent.extend(steps);
         shorten(&mut self.spent, SPENT_MAX);
         (self.misses, self.rests, self.missed_at, self.rests_until) = (0, 0, None, None);
         self.votes.retain(|given| given.until > now && given.statement != yes.statement);
         let (statement, run, until) = (yes.statement.clone(), yes.run.clone(), yes.until);
-        self.votes.push(Given { statement, run, step, seed, at: now, until });
+        self.votes.push(Given { statement, run, steps: steps.to_vec(), seed, at: now, until });
         shorten(&mut self.votes, VOTES_MAX);
         Taken::Good
     }
@@ -211,7 +212,7 @@ impl Book {
     /// Asked twice (an answer was lost), it was done once.
     fn has(&self, steps: &[u64], yes: &Yes<'_>, seed: &Hash) -> bool {
         let same = |given: &Given| given.statement == yes.statement && given.seed == *seed;
-        self.votes.iter().any(|given| same(given) && steps.contains(&given.step))
+        self.votes.iter().any(|given| same(given) && given.steps.iter().any(|step| steps.contains(step)))
     }
 }
 
@@ -254,7 +255,7 @@ mod tests {
         let mut book = Book::default();
         let spans: Vec<u64> = (0..9).map(|n| rest(&mut book, at(n * 80_000)).0 / 60).collect();
         assert_eq!(spans, [15, 30, 60, 120, 240, 480, 960, 1440, 1440]);
-        assert_eq!(book.accept(&yes, 1, Hash::of(b"seed"), at(800_000)), Taken::Good);
+        assert_eq!(book.accept(&yes, &[1], Hash::of(b"seed"), at(800_000)), Taken::Good);
         assert_eq!(rest(&mut book, at(800_001)), REST);
         assert_eq!(rest(&mut book, at(800_001 + 7 * 86_400)), REST, "a week without a wrong one");
         // A clock that stood far ahead keeps nobody out once it is put right.
@@ -269,15 +270,15 @@ mod tests {
         let mut book = Book::default();
         for step in 0..2000_u64 {
             let statement = Hash::of(&step.to_be_bytes());
-            book.accept(&Yes { statement, run: &run, until: at(500_000) }, step, Hash::of(b"seed"), at(0));
+            book.accept(&Yes { statement, run: &run, until: at(500_000) }, &[step], Hash::of(b"seed"), at(0));
         }
         assert_eq!((book.spent.len(), book.votes.len()), (SPENT_MAX, VOTES_MAX));
         assert_eq!(book.spent.last(), Some(&1999));
         let text = serde_json::to_vec(&book).unwrap();
         assert!(text.len() < 700 << 10, "{}", text.len());
         let yes = Yes { statement: Hash::of(b"new"), run: &run, until: at(600_000) };
-        book.accept(&yes, 3000, Hash::of(b"seed"), at(500_000));
+        book.accept(&yes, &[3000, 3001], Hash::of(b"seed"), at(500_000));
         assert_eq!(book.votes.len(), 1);
-        assert!(book.has(&[3000], &yes, &Hash::of(b"seed")) && !book.has(&[3000], &yes, &Hash::of(b"another")));
+        assert!(book.has(&[3001], &yes, &Hash::of(b"seed")) && !book.has(&[3000], &yes, &Hash::of(b"another")));
     }
 }

@@ -16,7 +16,7 @@ use crate::model::letter::Letter;
 use crate::model::name::{EnvironmentName, JobKey, JobName, PersonName, PipelineName, RunRef};
 use crate::model::pause::{Pause, Scope};
 use crate::model::pulse::Pulse;
-use crate::model::request::{Request, Signed, Verdict};
+use crate::model::request::{Request, Signed, Verdict, given_by};
 use crate::model::retention::{Part, Past, Removal, Tally};
 use crate::model::run::{Attempt, Outcome, Run, StepReport, Upstream};
 use crate::model::statement::Statement;
@@ -195,11 +195,7 @@ impl Ballot {
     /// What it is given by.
     #[must_use]
     pub fn factor(&self) -> Factor {
-        match (&self.signed, self.coded) {
-            (Some(_), _) => Factor::Sshsig,
-            (None, true) => Factor::Totp,
-            (None, false) => Factor::Word,
-        }
+        given_by(self.signed.as_ref(), self.coded)
     }
 }
 

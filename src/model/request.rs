@@ -189,11 +189,17 @@ impl Vote {
     /// What it was given by.
     #[must_use]
     pub fn factor(&self) -> Factor {
-        match (&self.signed, self.coded) {
-            (Some(_), _) => Factor::Sshsig,
-            (None, true) => Factor::Totp,
-            (None, false) => Factor::Word,
-        }
+        given_by(self.signed.as_ref(), self.coded)
+    }
+}
+
+/// The factor of a vote with these proofs.
+#[must_use]
+pub fn given_by(signed: Option<&Signed>, coded: bool) -> Factor {
+    match (signed, coded) {
+        (Some(_), _) => Factor::Sshsig,
+        (None, true) => Factor::Totp,
+        (None, false) => Factor::Word,
     }
 }
 

@@ -102,6 +102,27 @@ fn a_code_is_good_once_and_for_one_thing_also_after_a_crash() {
 }
 
 #[test]
+fn one_code_that_is_typed_for_many_things_at_once_is_good_for_one() {
+    let executor = Executor::of_codes(1);
+    let orders: Vec<StartOrder> = (1..=8).map(|number| claimed(&executor, number, &[ANNA])).collect();
+    let code = executor.code(ANNA, 0);
+    let taken: Vec<Taken> = std::thread::scope(|scope| {
+        let typing: Vec<_> = orders.iter().map(|order| scope.spawn(|| executor.types(ANNA, order, &code))).collect();
+        typing.into_iter().map(|typing| typing.join().unwrap()).collect()
+    });
+    let good: Vec<usize> = (0..8).filter(|at| taken[*at] == Taken::Good).collect();
+    assert_eq!(good.len(), 1, "{taken:?}");
+    for (at, order) in orders.iter().enumerate() {
+        match executor.start(order) {
+            Answer::Done => assert_eq!(at, good[0]),
+            Answer::Refused { .. } => assert_ne!(at, good[0]),
+            other => panic!("{other:?}"),
+        }
+    }
+    executor.wait_for(1);
+}
+
+#[test]
 fn five_wrong_codes_and_none_is_taken_whatever_they_are_for_and_however_often_it_restarts() {
     let mut executor = Executor::of_codes(1);
     let wrong = |who: &str| {

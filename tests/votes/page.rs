@@ -127,6 +127,9 @@ fn a_code_is_typed_into_the_page_and_a_wrong_one_five_times_rests_and_is_told() 
         browser.fill_in(&office.link_of("anna", 2), &[("word", "production"), ("verdict", "reject"), ("reason", "no")]);
     assert_eq!(no.status, 200, "to say no a word is enough: {}", no.body);
     assert_eq!(office.deployed(), 1);
+    let kept = office.robot.path("var/lib/shipbell/executor/withdrawn/app.production.2.json");
+    let heard = || std::fs::read_to_string(&kept).ok().filter(|text| text.contains("rejected by anna"));
+    super::support::wait_for("the executor hears of the no", heard, || office.robot.said_by_daemon());
 }
 
 #[test]
