@@ -23,7 +23,7 @@ use crate::model::job::{Definition, Hash};
 use crate::model::name::{PersonName, RunRef};
 use crate::model::retention::Part;
 use crate::model::statement::Statement;
-use crate::model::ticket::{Evidence, LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
+use crate::model::ticket::{CLAIMED, Evidence, LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
 use crate::run::logfile;
 use crate::run::user::{Doer, Users};
 use crate::sys::lock::Lock;
@@ -100,8 +100,7 @@ impl Here {
             let own = [dirs.runs.clone(), dirs.homes.clone(), dirs.own.canonicalize()?];
             let Bounds { mirrors, state, hidden } = bounds;
             let covered = own.into_iter().chain([mirrors.clone(), state]).collect();
-            let group = Some(host::effective_gid()).filter(|gid| *gid != 0);
-            let places = Places { runs: dirs.runs.clone(), mirrors, covered, hidden, group };
+            let places = Places { runs: dirs.runs.clone(), mirrors, covered, hidden };
             Ok(Launcher::Systemd(Systemd::new(&dirs.binary, places)?))
         })
     }
@@ -322,8 +321,11 @@ impl Here {
     /// # Errors
     /// If its files cannot be read; nothing is concluded then.
     pub fn status(&self, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
-        let _one_at_a_time = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.launcher.status(&self.dir(run, attempt), run, attempt, boot_id)
+        let dir = self.dir(run, attempt);
+        // What has claimed is not fenced: it need not wait for those that are being started.
+        let claimed = dir.join(CLAIMED).try_exists()?;
+        let _one_at_a_time = (!claimed).then(|| self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.inner.launcher.status(&dir, run, attempt, boot_id)
     }
 
     /// All attempts that have a directory.

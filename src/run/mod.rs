@@ -167,6 +167,8 @@ fn attempt(dir: &Path) -> io::Result<u8> {
     let signals = Signals::block()?;
     crate::sys::process::become_supervisor()?;
     let dir = dir.canonicalize()?;
+    // To have systemd do it costs it a look at the host's groups, and a question of its child to PID 1.
+    crate::sys::process::take_group_of(&dir);
     let Some(lock) = Lock::take(&dir.join(LOCK))? else { return Ok(CLAIMED_BY_ANOTHER) };
     let (pid, boot_id) = (std::process::id(), host::boot_id()?);
     // Whoever wants us to stop finds us by this number while the lock is held.

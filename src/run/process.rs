@@ -204,7 +204,9 @@ impl Bench {
 
     /// Waits until something happens, and takes note of it: output, ended children, a wish to stop.
     pub fn turn(&mut self, longest: Duration) {
-        self.log.say();
+        if !longest.is_zero() {
+            self.log.say();
+        }
         let fds = [std::os::fd::AsFd::as_fd(&self.signals), self.log.pipe()];
         if process::wait_readable(&fds, longest.min(LONGEST_TURN)).is_err() {
             std::thread::sleep(KILL_PAUSE);

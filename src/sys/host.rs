@@ -91,12 +91,6 @@ pub fn effective_uid() -> u32 {
     Uid::effective().as_raw()
 }
 
-/// The group of what this process writes.
-#[must_use]
-pub fn effective_gid() -> u32 {
-    nix::unistd::Gid::effective().as_raw()
-}
-
 /// The name of a user; its number where the host knows no name.
 #[must_use]
 pub fn user_name_of(uid: u32) -> String {

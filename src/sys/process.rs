@@ -41,6 +41,19 @@ pub fn become_supervisor() -> io::Result<()> {
     Ok(())
 }
 
+/// What root makes from here on is of this directory's group, whose members are to read it.
+pub fn take_group_of(dir: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    let gid = dir.metadata().map(|found| Gid::from_raw(found.gid()));
+    if let Ok(gid) = gid
+        && Uid::effective().is_root()
+        && Gid::effective() != gid
+    {
+        // Where it is not allowed the files stay our own group's.
+        let _ = nix::unistd::setresgid(gid, gid, gid);
+    }
+}
+
 /// What a terminal tells its foreground is not for this process.
 pub fn leave_session() {
     // It fails only for one that leads a session or group already.

@@ -54,8 +54,6 @@ pub struct Places {
     pub covered: Vec<PathBuf>,
     /// Not even there for a run.
     pub hidden: Vec<PathBuf>,
-    /// Who may read what a supervisor writes.
-    pub group: Option<u32>,
 }
 
 /// The unit of an attempt. Names have no dots, so that a second attempt is never another run.
@@ -95,7 +93,6 @@ pub fn of_attempt(ticket: &Ticket, dir: &Path, binary: &Path, places: &Places) -
         ("RuntimeMaxUSec", micros(longest)),
         ("LogExtraFields", Value::Fields(fields(order))),
     ]);
-    unit.extend(places.group.map(|gid| ("Group", Value::Text(gid.to_string()))));
     unit.extend(sandbox(ticket, dir, places));
     unit
 }
