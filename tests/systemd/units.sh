@@ -176,3 +176,11 @@ systemctl daemon-reload
 soon "it is begun anew" outcome_is host/look#2 succeeded
 no_unit_left() { [ -z "$(systemctl list-units --all --no-legend 'shipbell-run-*')" ]; }
 soon "no unit of a run is left" no_unit_left
+
+# A run that said all is acknowledged without a word to systemd. A unit that is there all the same (an earlier
+# release asked it to stay, or its supervisor was killed as it went) is looked at a little later, and let go.
+check "a unit of a run that is over stays" systemd-run --quiet --remain-after-exit --unit=shipbell-run-host.look.1 true
+check "and one that failed" sh -c '! systemd-run --quiet --wait --unit=shipbell-run-host.stubborn.1 false'
+equal "systemd has both" 2 "$(systemctl list-units --all --no-legend 'shipbell-run-*' | wc -l)"
+check "the daemon is restarted" systemctl restart shipbell
+soon "they are let go" no_unit_left

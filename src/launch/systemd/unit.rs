@@ -236,6 +236,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_lies_in_a_directory_of_ours_is_covered_with_it_and_nobody_elses_is() {
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let covered = |covered: &[&str]| {
+            let places =
+                Places { runs: "/r".into(), mirrors: "/m".into(), covered: paths(covered), hidden: Vec::new() };
+            covers(&places).into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+        };
+        let packaged = ["/var/lib/shipbell/runs", "/var/cache/shipbell/homes", "/var/lib/shipbell/db"];
+        assert_eq!(covered(&packaged), ["/var/cache/shipbell", "/var/lib/shipbell"]);
+        assert_eq!(covered(&["/srv/runs", "/srv/db", "/srv/shipbell"]), ["/srv/db", "/srv/runs", "/srv/shipbell"]);
+    }
+
+    #[test]
     fn names_of_units_are_read_back_and_in_one_spelling_only() {
         let run = RunRef::from_id("open-im.test.42").unwrap();
         for (attempt, expected) in
