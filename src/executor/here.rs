@@ -24,8 +24,8 @@ use crate::model::name::{PersonName, RunRef};
 use crate::model::retention::Part;
 use crate::model::statement::Statement;
 use crate::model::ticket::{CLAIMED, Evidence, LOCK, OUT, StartOrder, TICKET, Ticket, VERSION};
-use crate::run::logfile;
 use crate::run::user::{Doer, Users};
+use crate::run::{events, logfile};
 use crate::sys::lock::Lock;
 use crate::sys::{files, host};
 
@@ -364,6 +364,7 @@ impl Here {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{run}, attempt {attempt}, still runs")));
         }
         self.inner.launcher.ack(&dir, run, attempt)?;
+        events::give_back(&dir)?;
         logfile::compress(&dir)
     }
 

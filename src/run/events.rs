@@ -89,14 +89,6 @@ impl Events {
         Ok(())
     }
 
-    /// The last fact is written: what was set aside and not needed is given back.
-    pub fn end(&mut self) {
-        if self.room.take().is_some() && !self.waits() {
-            // It is no loss but of some room.
-            let _ = self.file.set_len(self.length);
-        }
-    }
-
     /// Returns when everything is written: a full disk is waited for without end.
     ///
     /// # Errors
@@ -115,6 +107,25 @@ impl Events {
     }
 }
 
+/// Nothing more is stated: room that was set aside and not needed is given back. The supervisor leaves that to
+/// whoever lets its run go, as it takes the disk longer than the end of a run.
+///
+/// # Errors
+/// If that fails; it is no loss but of some room.
+pub fn give_back(dir: &Path) -> io::Result<()> {
+    let path = dir.join(EVENTS);
+    let found = match path.symlink_metadata() {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let held = std::os::unix::fs::MetadataExt::blocks(&found) * 512;
+    if !found.is_file() || held < found.len() + ROOM / 2 {
+        return Ok(());
+    }
+    File::options().write(true).open(path)?.set_len(found.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,9 +142,11 @@ mod tests {
         let lines: Vec<FactLine> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0].fact, Fact::Value { key: "K".into(), value: "a\nb".into() });
         assert_eq!(lines[1].fact, Fact::Empty);
-        events.end();
-        let blocks = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(dir.path().join(EVENTS)).unwrap());
-        assert!(blocks * 512 < ROOM, "{blocks} blocks are held by {} bytes", text.len());
+        drop(events);
+        let blocks = || std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(dir.path().join(EVENTS)).unwrap());
+        give_back(dir.path()).unwrap();
+        assert!(blocks() * 512 < ROOM, "{} blocks", blocks());
+        assert_eq!(std::fs::read_to_string(dir.path().join(EVENTS)).unwrap(), text);
         assert!(Events::begin(dir.path(), VERSION, false).is_err(), "never over an older one");
     }
 }

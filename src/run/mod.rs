@@ -329,9 +329,7 @@ fn conclude(bench: &mut Bench, mut verdict: Verdict) -> io::Result<()> {
         bench.log.sync();
     }
     bench.events.state(Fact::Empty, lasting);
-    bench.events.settle()?;
-    bench.events.end();
-    Ok(())
+    bench.events.settle()
 }
 
 /// Secrets that were printed are said, and fail the run where the job wants that.

@@ -50,6 +50,21 @@ fn fault_40_what_must_outlast_a_power_cut_is_recorded_on_a_full_disk() {
     }
 }
 
+#[test]
+fn room_that_was_set_aside_is_given_back_when_a_run_is_let_go() {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = Place::new();
+    let mut job = job(&["echo on"]);
+    job.on_interrupted = OnInterrupted::Report;
+    let run = place.start(&job);
+    assert_eq!(outcome(&place.wait(&run)), (Outcome::Succeeded, String::new()));
+    let events = place.executor.dir(&run, 1).join("events.jsonl");
+    let text = std::fs::read_to_string(&events).unwrap();
+    place.executor.ack(&run, 1).unwrap();
+    assert!(std::fs::metadata(&events).unwrap().blocks() * 512 < 16 << 10);
+    assert_eq!(std::fs::read_to_string(&events).unwrap(), text);
+}
+
 /// A supervisor under strace(1), which does this to its syncs.
 fn traced(dir: &std::path::Path, inject: &str) -> std::process::Child {
     let mut command = Command::new("strace");
