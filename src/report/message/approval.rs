@@ -13,6 +13,8 @@ use crate::report::when;
 
 /// Commits named one by one.
 const COMMITS_MAX: usize = 10;
+const CODE: &str = "Each yes needs the code that your phone shows at that moment. Type it behind this link or after \
+                    `shipbell approve`, and nowhere else: within that minute whoever has it can say yes as you.";
 
 /// What is asked, of whom, and what is known of it.
 #[derive(Debug, Clone)]
@@ -70,7 +72,7 @@ pub fn ask(asked: &Asked, frame: &Frame) -> Mail {
         .para(timing(asked, frame))
         .link("Look and decide (opening it decides nothing):", &asked.link)
         .para(who(asked))
-        .when(asked.coded, |doc| doc.para("Each yes needs the code that your phone shows at that moment."));
+        .when(asked.coded, |doc| doc.para(CODE));
     let doc = contents(doc, request, frame);
     let doc = mind(doc, request, frame);
     let doc = checked(doc, asked, frame);
