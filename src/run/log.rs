@@ -12,7 +12,9 @@ use crate::sys::process::{PIPE_BYTES, log_pipe};
 
 /// Of the end of a step's output, for judging it: hints, the answer of `verify`.
 const RECENT_MAX: usize = 4096;
-/// Taken from the pipe at once.
+/// Taken from the pipe at once, at first.
+const LITTLE: usize = 4 << 10;
+/// And once somebody printed that much.
 const CHUNK: usize = 64 << 10;
 
 /// The pipe's reading end, and where it goes.
@@ -44,7 +46,7 @@ impl Log {
     pub fn begin(dir: &Path, limit: u64, masker: Masker) -> io::Result<Self> {
         let stream = Stream::begin(dir, limit)?;
         let (pipe, writer) = log_pipe()?;
-        let (buffer, masked) = (vec![0; CHUNK], Vec::new());
+        let (buffer, masked) = (vec![0; LITTLE], Vec::new());
         Ok(Self { pipe, writer, masker, stream, printed: 0, recent: Vec::new(), buffer, masked, echo: None })
     }
 
@@ -72,6 +74,10 @@ impl Log {
                 Ok(0) => break,
                 Ok(read) => {
                     self.keep(read);
+                    // Most steps print little, and room that is not used costs as much as room that is.
+                    if read == self.buffer.len() {
+                        self.buffer.resize(CHUNK, 0);
+                    }
                     budget = budget.saturating_sub(read);
                     any = true;
                 }

@@ -26,14 +26,15 @@ struct Loan<F> {
 /// `body` must make system calls only: nothing that allocates, locks or unwinds. Only for a process of one
 /// thread.
 pub(super) fn lend<F: Fn() -> i32>(group: &File, body: F) -> Option<Result<i32, i32>> {
-    let mut stack = vec![0_u128; STACK];
+    // Never read before it is written, so nobody has to fill it.
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK);
     let mut loan = Loan { body, error: None };
     let mut wish = libc::clone_args {
         flags: CLONE_INTO_CGROUP | u64::from((libc::CLONE_VM | libc::CLONE_VFORK).cast_unsigned()),
         exit_signal: u64::try_from(libc::SIGCHLD).ok()?,
         cgroup: u64::try_from(group.as_raw_fd()).ok()?,
         stack: stack.as_mut_ptr().expose_provenance() as u64,
-        stack_size: size_of_val(stack.as_slice()) as u64,
+        stack_size: (stack.capacity() * size_of::<u128>()) as u64,
         // SAFETY: a plain struct of numbers, of which none need to be anything but zero.
         ..unsafe { std::mem::zeroed() }
     };
