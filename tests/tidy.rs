@@ -129,6 +129,7 @@ const CLOCK_FILE: &str = "src/clock.rs";
 
 /// Files and folders that may stand at the top.
 const TOP_LEVEL: &[&str] = &[
+    ".cargo",
     ".ci",
     ".gitignore",
     "ARCHITECTURE.md",
