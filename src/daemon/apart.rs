@@ -12,7 +12,7 @@ use crate::config::{Loader, Trust};
 use crate::daemon::{Failure, Options, boot, reload};
 use crate::executor::Executor;
 use crate::executor::server::{self, Server};
-use crate::sys::{host, socket};
+use crate::sys::{host, memory, socket};
 
 /// As whom the daemon asks, where it is installed.
 const DAEMON: &str = "shipbell";
@@ -20,6 +20,8 @@ const DAEMON: &str = "shipbell";
 /// Runs until it is told to stop; gives the exit code. Runs are not touched by its end.
 #[must_use]
 pub fn main(options: Options) -> u8 {
+    // A thread for each question.
+    memory::share();
     super::logging::to_standard_error();
     match run(options) {
         Ok(()) => 0,

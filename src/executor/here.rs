@@ -322,8 +322,11 @@ impl Here {
     /// If its files cannot be read; nothing is concluded then.
     pub fn status(&self, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
         let dir = self.dir(run, attempt);
-        // What has claimed is not fenced: it need not wait for those that are being started.
+        // What has claimed, or is just beginning, is not fenced: it need not wait for those that are started.
         let claimed = dir.join(CLAIMED).try_exists()?;
+        if !claimed && self.inner.launcher.is_beginning(run, attempt) {
+            return Ok(Status::Running);
+        }
         let _one_at_a_time = (!claimed).then(|| self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner));
         self.inner.launcher.status(&dir, run, attempt, boot_id)
     }

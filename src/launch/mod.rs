@@ -89,6 +89,15 @@ impl Launcher {
         }
     }
 
+    /// Whether it was launched so lately that its supervisor need not have claimed yet.
+    #[must_use]
+    pub fn is_beginning(&self, run: &RunRef, attempt: u32) -> bool {
+        match self {
+            Self::Local(_) => false,
+            Self::Systemd(systemd) => systemd.is_beginning(run, attempt),
+        }
+    }
+
     /// Asks the supervisor of an attempt to end it, whoever started it.
     ///
     /// # Errors

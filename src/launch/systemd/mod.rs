@@ -87,6 +87,12 @@ impl Systemd {
         }
     }
 
+    /// Whether systemd took its unit from us so lately that it is not asked yet what became of it.
+    #[must_use]
+    pub fn is_beginning(&self, run: &RunRef, attempt: u32) -> bool {
+        self.begun().get(&unit::name(run, attempt)).is_some_and(|since| since.elapsed() < BEGINNING)
+    }
+
     /// What can be said of the attempt now. One that nobody claimed and whose unit is not about to do so
     /// is fenced. One whose supervisor was killed is over when systemd has ended what was left.
     ///
@@ -95,7 +101,7 @@ impl Systemd {
     pub fn status(&self, dir: &Path, run: &RunRef, attempt: u32, boot_id: &str) -> io::Result<Status> {
         let name = unit::name(run, attempt);
         if !dir.join(CLAIMED).try_exists()? {
-            if self.begun().get(&name).is_some_and(|since| since.elapsed() < BEGINNING) {
+            if self.is_beginning(run, attempt) {
                 return Ok(Status::Running);
             }
             let state = self.bus.state(&name)?;
