@@ -18,6 +18,8 @@ pub type Look = Box<dyn FnOnce(&World, Timestamp) + Send>;
 /// What the loop takes.
 pub enum Message {
     Event(Box<Event>, Option<oneshot::Sender<Reply>>),
+    /// What belongs together: decided in one turn, recorded in one transaction.
+    Events(Vec<Event>),
     Look(Look),
     /// Read the configuration again; the answer is what it said.
     Reload(oneshot::Sender<ReloadReport>),
@@ -93,7 +95,12 @@ impl Inbox {
         let _ = self.0.send(Message::Event(Box::new(event), None)).await;
     }
 
-    /// The same, from a thread that is not async.
+    /// Several things happened, in this order.
+    pub async fn tell_all(&self, events: Vec<Event>) {
+        let _ = self.0.send(Message::Events(events)).await;
+    }
+
+    /// One thing, from a thread that is not async.
     pub fn tell_blocking(&self, event: Event) {
         let _ = self.0.blocking_send(Message::Event(Box::new(event), None));
     }

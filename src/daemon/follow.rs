@@ -89,12 +89,16 @@ async fn look(executor: &Executor, inbox: &Inbox, boot_id: &str, key: &Key, from
         }
         Err(_panicked) => return Some(from),
     };
+    let mut told = Vec::new();
     if !lines.is_empty() {
-        inbox.tell(Event::Progress { run: key.0.clone(), attempt: key.1, lines }).await;
+        told.push(Event::Progress { run: key.0.clone(), attempt: key.1, lines });
     }
-    let Some(evidence) = over else { return Some(next) };
-    inbox.tell(Event::Ended { run: key.0.clone(), attempt: key.1, evidence }).await;
-    None
+    let is_over = over.is_some();
+    told.extend(over.map(|evidence| Event::Ended { run: key.0.clone(), attempt: key.1, evidence }));
+    if !told.is_empty() {
+        inbox.tell_all(told).await;
+    }
+    (!is_over).then_some(next)
 }
 
 type Seen = (Vec<FactLine>, u64, Option<Evidence>);

@@ -119,6 +119,7 @@ impl Daemon {
         while let Some(message) = next {
             match message {
                 Message::Event(event, asker) => events.push((*event, asker)),
+                Message::Events(told) => events.extend(told.into_iter().map(|event| (event, None))),
                 Message::Look(look) => looks.push(look),
                 Message::Reload(reply) => {
                     let (event, report) = self.reload().await;

@@ -284,6 +284,7 @@ impl Loop {
                         let _ = sender.send(reply);
                     }
                 }
+                Message::Events(events) => drop(self.turn(&events)),
                 Message::Look(look) => look(&self.world, self.stage.lock().unwrap().now),
                 Message::Reload(_) | Message::Poll(_) | Message::Chore(_) | Message::Prune { .. } => {}
                 Message::Damaged(_) | Message::Stop => break,
