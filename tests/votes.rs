@@ -1,5 +1,6 @@
 //! Votes that the executor judges, signed or with a code, against a daemon that was taken over: the executor as
-//! a process of its own, asked in its own protocol for what nobody approved; and a whole Shipbell, whose database somebody has written votes into.
+//! a process of its own, asked in its own protocol for what nobody approved; and a whole Shipbell, whose
+//! database somebody has written votes into.
 
 #[path = "path/browser.rs"]
 mod browser;
@@ -275,6 +276,24 @@ fn a_vote_is_signed_on_the_command_line_and_verified_before_the_first_step() {
     assert!(ticket.contains("BEGIN SSH SIGNATURE"), "what it stands on is kept with it");
 }
 
+/// Writes a yes of anna's into the database of a daemon that is down, and that it was enough.
+fn forge(robot: &Robot, signed: Option<Signed>, coded: bool) {
+    let mut store = Store::open(&robot.path("var/lib/shipbell/db/shipbell.db")).unwrap();
+    let mut request = store.reader().unwrap().request(1).unwrap().unwrap();
+    let at = request.asked_at;
+    request.votes.push(Vote {
+        by: "anna".into(),
+        verdict: Verdict::Approve,
+        at,
+        reason: String::new(),
+        via: "mail".into(),
+        signed,
+        coded,
+    });
+    request.state = RequestState::Approved { at, until: Seconds::days(7).after(at) };
+    store.commit(&[shipbell::model::event::Change::RequestPut(Box::new(request))]).unwrap();
+}
+
 /// Fault 35, by the database.
 #[test]
 fn votes_that_were_written_into_the_database_start_nothing() {
@@ -286,23 +305,9 @@ fn votes_that_were_written_into_the_database_start_nothing() {
     let public = fs::read_to_string(key.with_extension("pub")).unwrap();
     let public: Vec<&str> = public.split(' ').take(2).collect();
     assert!(robot.stop().success());
-    let mut store = Store::open(&robot.path("var/lib/shipbell/db/shipbell.db")).unwrap();
-    let mut request = store.reader().unwrap().request(1).unwrap().unwrap();
-    let at = request.asked_at;
     // A good signature of hers, for something else.
     let signed = Signed { key: public.join(" "), signature: signer::sign(&key, "something else\n") };
-    request.votes.push(Vote {
-        by: "anna".into(),
-        verdict: Verdict::Approve,
-        at,
-        reason: String::new(),
-        via: "mail".into(),
-        signed: Some(signed),
-        coded: false,
-    });
-    request.state = RequestState::Approved { at, until: Seconds::days(7).after(at) };
-    store.commit(&[shipbell::model::event::Change::RequestPut(Box::new(request))]).unwrap();
-    drop(store);
+    forge(&robot, Some(signed), false);
     robot.start();
     let shown = robot.wait_until(&["show", "app/production", "--json"], "0 of 1 signatures");
     assert!(shown.contains("may not go to production"), "the daemon says why: {shown}");

@@ -58,6 +58,16 @@ fn fault_16_a_sync_that_fails_ends_the_daemon_and_starts_nothing() {
     wait_for("each ran once", || (count(&robot, "witness", "ran") == runs).then_some(()), || robot.said_by_daemon());
 }
 
+/// What a database has to lose.
+fn run_three_times(robot: &mut Robot) {
+    robot.start();
+    for n in 1..=3 {
+        robot.must(&["run", "app/test"]);
+        wait_for_outcome(robot, &format!("app/test#{n}"), "succeeded");
+    }
+    robot.stop();
+}
+
 /// Everything of the database, byte by byte; the index of the journal is no part of it.
 fn bytes(robot: &Robot) -> Vec<(String, Vec<u8>)> {
     let of = |name: &str| (name.to_owned(), fs::read(robot.path(&format!("{DATABASE}{name}"))).unwrap_or_default());
@@ -77,12 +87,7 @@ fn damage(robot: &Robot) {
 #[test]
 fn fault_17_a_damaged_database_is_left_as_it_is_and_nothing_starts() {
     let mut robot = robot();
-    robot.start();
-    for n in 1..=3 {
-        robot.must(&["run", "app/test"]);
-        wait_for_outcome(&robot, &format!("app/test#{n}"), "succeeded");
-    }
-    robot.stop();
+    run_three_times(&mut robot);
     let backup = robot.path("var/lib/shipbell/db/backup/shipbell-2026-11-21.db");
     fs::create_dir_all(backup.parent().unwrap()).unwrap();
     Store::open(&robot.path(DATABASE)).unwrap().backup(&backup).unwrap();
@@ -118,12 +123,7 @@ fn fault_17_a_damaged_database_is_left_as_it_is_and_nothing_starts() {
 #[test]
 fn fault_17_a_page_damaged_under_a_running_daemon_ends_it_in_the_night() {
     let mut robot = robot();
-    robot.start();
-    for n in 1..=3 {
-        robot.must(&["run", "app/test"]);
-        wait_for_outcome(&robot, &format!("app/test#{n}"), "succeeded");
-    }
-    robot.stop();
+    run_three_times(&mut robot);
     // What stands in the journal is not looked for in the pages: whoever closes it last brings it there.
     drop(Store::open(&robot.path(DATABASE)).unwrap());
     robot.start_at(0, "03:53:05");

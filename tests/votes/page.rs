@@ -4,9 +4,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use shipbell::model::request::{RequestState, Verdict, Vote};
-use shipbell::model::time::{Seconds, Timestamp};
-use shipbell::store::Store;
+use shipbell::model::time::Timestamp;
 use shipbell::totp::{Seed, step_at};
 
 use super::browser::Browser;
@@ -160,21 +158,7 @@ fn a_coded_vote_that_was_written_into_the_database_starts_nothing() {
     office.robot.start();
     office.asked();
     assert!(office.robot.stop().success());
-    let mut store = Store::open(&office.robot.path("var/lib/shipbell/db/shipbell.db")).unwrap();
-    let mut request = store.reader().unwrap().request(1).unwrap().unwrap();
-    let at = request.asked_at;
-    request.votes.push(Vote {
-        by: "anna".into(),
-        verdict: Verdict::Approve,
-        at,
-        reason: String::new(),
-        via: "mail".into(),
-        signed: None,
-        coded: true,
-    });
-    request.state = RequestState::Approved { at, until: Seconds::days(7).after(at) };
-    store.commit(&[shipbell::model::event::Change::RequestPut(Box::new(request))]).unwrap();
-    drop(store);
+    super::forge(&office.robot, None, true);
     office.robot.start();
     let shown = office.robot.wait_until(&["show", "app/production", "--json"], "0 of 1 votes");
     assert!(shown.contains("may not go to production"), "{shown}");
